@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The bell: on a socket of its own the server says which leases it has taken back. They can't be pinned any more; they are unmapped, and the
+ * server is told, so that it can give the room to others.
+ */
+#include "config.h"
+
+#include "client/connection.h"
+
+#include "proto/util.h"
+
+#include <poll.h>
+
+/* Unmaps the leases of one message. The number of them. */
+static uint32_t unmap_recalled(struct connection *connection, const struct slot_list *slots)
+{
+	struct discards discards = {0};
+	uint32_t n;
+
+	pthread_mutex_lock(&connection->lock);
+	for (uint32_t i = 0; i < slots->n; i++)
+		lease_table_take(&connection->leases, &slots->refs[i], &discards);
+	pthread_mutex_unlock(&connection->lock);
+
+	n = discards.slots.n;
+	connection_discard(connection, &discards);
+	return n;
+}
+
+/* Takes one message off the bell. 1 if there was one, and *@n more leases are gone; 0 if none waits; -ENOTCONN. */
+static int take_message(struct connection *connection, uint32_t *n)
+{
+	struct packet *packet = &connection->bell_packet;
+	struct message message;
+	int r;
+
+	r = channel_receive(connection->bell, packet);
+	if (r == -EAGAIN)
+		return 0;
+	if (r <= 0)
+		return -ENOTCONN;
+	r = message_decode(&message, packet->bytes, packet->n_bytes);
+	packet_deinit(packet);
+	if (r < 0 || message.type != MESSAGE_RECALL)
+		return -ENOTCONN;
+	*n += unmap_recalled(connection, &message.recall.slots);
+	return 1;
+}
+
+int connection_answer_bell(struct connection *connection)
+{
+	uint32_t n = 0;
+	int r;
+
+	pthread_mutex_lock(&connection->bell_lock);
+	do
+		r = take_message(connection, &n);
+	while (r > 0);
+	pthread_mutex_unlock(&connection->bell_lock);
+	return r < 0 ? r : (int)n;
+}
+
+void *connection_listen(void *data)
+{
+	struct connection *connection = data;
+	int r;
+
+	do {
+		r = channel_wait(connection->bell, POLLIN, -1);
+		if (r >= 0)
+			r = connection_answer_bell(connection);
+	} while (r >= 0);
+
+	connection_fail(connection);
+	return NULL;
+}

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Calls. Answers are handled in the order in which they come, by whoever reads: one answer can name a slot as taken back that the
+ * next one grants anew.
+ */
+#include "config.h"
+
+#include "client/call.h"
+
+#include "client/connection.h"
+#include "proto/hash.h"
+#include "proto/pulse.h"
+#include "proto/util.h"
+
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+/* The server answers by the deadline; this much later it is taken for stopped. */
+#define GRACE_MS 1000
+
+/* A share of the slots that is freed at once when all are used, so that this is rare. */
+#define SLOTS_SHARE 8
+
+/* ---- handling an answer ---- */
+
+/* Maps what was granted. 0 or -errno of mmap(2). */
+static int map_lease(struct connection *connection, struct lease *lease, int fd)
+{
+	size_t length = (size_t)lease->length;
+	void *address;
+
+	if (lease->length > SIZE_MAX / 2)
+		return -ENOMEM;
+	address = mmap(NULL, length, PROT_READ, MAP_SHARED, fd, (off_t)lease->offset);
+	if (address == MAP_FAILED && errno == ENOMEM) {
+		/* Perhaps it is our own cache that fills the address space. */
+		connection_trim(connection, 0, 0);
+		address = mmap(NULL, length, PROT_READ, MAP_SHARED, fd, (off_t)lease->offset);
+	}
+	if (address == MAP_FAILED)
+		return -errno;
+	lease->address = address;
+	return 0;
+}
+
+/* Gives back a lease that nobody wants, or that could not be mapped. */
+static void return_lease(struct connection *connection, const struct slot_ref *ref)
+{
+	struct board_slot *slot = &connection->board.slots[ref->slot];
+	struct discards discards = {0};
+
+	board_unpin(slot, pulse_use(connection->pulse, &connection->last_use));
+	if (board_claim(slot, BOARD_CLIENT) == BOARD_CLAIM_PINNED)
+		return;
+	discards.slots.n = 1;
+	discards.slots.refs[0] = *ref;
+	connection_discard(connection, &discards);
+}
+
+/* Unmaps what has to go for it, then maps and notes a lease. @call is NULL if nobody waits for it any more. */
+static int take_lease(struct connection *connection, const struct message_leased *leased, int fd, struct call *call)
+{
+	struct discards victims = {0};
+	struct lease lease = {.ref = leased->lease, .file = call ? call->file : 0, .offset = leased->offset, .length = leased->length};
+	int r;
+
+	pthread_mutex_lock(&connection->lock);
+	for (uint32_t i = 0; i < leased->victims.n; i++)
+		lease_table_take(&connection->leases, &leased->victims.refs[i], &victims);
+	pthread_mutex_unlock(&connection->lock);
+	discards_unmap(&victims);
+	if (!leased->length)
+		return 0;
+
+	r = call ? map_lease(connection, &lease, fd) : -ETIMEDOUT;
+	if (!r) {
+		pthread_mutex_lock(&connection->lock);
+		r = lease_table_add(&connection->leases, &lease);
+		pthread_mutex_unlock(&connection->lock);
+		if (r < 0)
+			munmap(lease.address, (size_t)round_up(lease.length, page_size()));
+	}
+	if (r < 0)
+		return_lease(connection, &leased->lease);
+	else
+		call->address = lease.address;
+	return r;
+}
+
+/* Whether a lease makes sense at all: on a slot of the board, on the grid, and not longer than the file. */
+static bool is_plausible(const struct connection *connection, const struct message_leased *leased)
+{
+	uint64_t end;
+
+	if (!leased->length)
+		return true;
+	return leased->lease.slot < connection->board.n_slots && !(leased->offset & (connection->server.window_bytes - 1)) &&
+	       !__builtin_add_overflow(leased->offset, leased->length, &end) && end <= leased->file_size && end <= INT64_MAX;
+}
+
+static void keep_complaint(struct connection *connection, const struct message_error *error)
+{
+	size_t length = (size_t)min_u64(error->sentence.length, sizeof(connection->complaint) - 1);
+
+	memcpy(connection->complaint, error->sentence.data, length);
+	connection->complaint[length] = '\0';
+}
+
+/* Hands an answer to the call that waits for it. With the lock. */
+static void complete(struct connection *connection, struct call *call, const struct message *message, int error)
+{
+	call->answer = *message;
+	call->error = error;
+	call->done = true;
+	if (message->type == MESSAGE_ERROR) {
+		uint32_t number = message->error.error;
+
+		call->error = number && number < 4096 ? -(int)number : -EPROTO;
+		keep_complaint(connection, &message->error);
+	}
+	if (message->type == MESSAGE_FIGURES) {
+		struct text *rows = &call->answer.figures.rows;
+
+		if (rows->length > call->rows_size)
+			call->error = -EPROTO;
+		else
+			memcpy(call->rows, rows->data, rows->length);
+		rows->data = call->rows;
+	}
+}
+
+/* Handles one packet. 0, or -errno if the connection makes no sense any more. */
+static int handle_packet(struct connection *connection, struct packet *packet)
+{
+	struct message message;
+	struct call *call;
+	int r;
+
+	r = message_decode(&message, packet->bytes, packet->n_bytes);
+	if (r < 0)
+		return r;
+	if (message.type < MESSAGE_ERROR || message_descriptors(&message) != packet->n_descriptors)
+		return -EPROTO;
+	if (message.type == MESSAGE_LEASED && !is_plausible(connection, &message.leased))
+		return -EPROTO;
+
+	pthread_mutex_lock(&connection->lock);
+	DL_SEARCH_SCALAR(connection->calls, call, serial, message.serial);
+	if (call)
+		call->handling = true;
+	pthread_mutex_unlock(&connection->lock);
+
+	if (message.type == MESSAGE_LEASED)
+		r = take_lease(connection, &message.leased, packet->descriptors[0], call);
+	if (call) {
+		pthread_mutex_lock(&connection->lock);
+		complete(connection, call, &message, r);
+		pthread_mutex_unlock(&connection->lock);
+	}
+	return 0;
+}
+
+/* ---- reading for all ---- */
+
+/*
+ * Waits for the socket until @deadline_ms and handles a packet if there is one; answers the bell too if no thread does. 0, or -errno
+ * if the connection is at its end.
+ */
+static int read_packet(struct connection *connection, uint64_t deadline_ms)
+{
+	struct pollfd pollfds[] = {
+		{.fd = connection->socket, .events = POLLIN},
+		{.fd = connection->threaded ? -1 : connection->bell, .events = POLLIN},
+	};
+	uint64_t now_ms = clock_ms();
+	int r;
+
+	r = poll(pollfds, 2, (int)(deadline_ms > now_ms ? min_u64(deadline_ms - now_ms, INT_MAX) : 0));
+	if (r < 0)
+		return errno == EINTR ? 0 : -errno;
+	if (pollfds[1].revents) {
+		r = connection_answer_bell(connection);
+		if (r < 0)
+			return r;
+	}
+	if (!pollfds[0].revents)
+		return 0;
+
+	r = channel_receive(connection->socket, &connection->packet);
+	if (r == -EAGAIN)
+		return 0;
+	if (r <= 0)
+		return r < 0 ? r : -ENOTCONN;
+	r = handle_packet(connection, &connection->packet);
+	packet_deinit(&connection->packet);
+	return r;
+}
+
+static struct timespec timespec_of(uint64_t ms)
+{
+	return (struct timespec){.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+}
+
+/* Waits until the call is done, reading if nobody else does. With the lock, which is left meanwhile. */
+static void await_answer(struct connection *connection, struct call *call, uint64_t deadline_ms)
+{
+	struct timespec until = timespec_of(deadline_ms);
+
+	while (!call->done && (call->handling || (!connection_is_dead(connection) && clock_ms() < deadline_ms))) {
+		int r;
+
+		if (connection->reading) {
+			pthread_cond_timedwait(&connection->changed, &connection->lock, &until);
+			continue;
+		}
+		connection->reading = true;
+		pthread_mutex_unlock(&connection->lock);
+		r = read_packet(connection, deadline_ms);
+		if (r < 0)
+			connection_fail(connection);
+		pthread_mutex_lock(&connection->lock);
+		connection->reading = false;
+		pthread_cond_broadcast(&connection->changed);
+	}
+}
+
+/* ---- asking ---- */
+
+/* Sends a request; where the socket is full, waits until @deadline_ms. 0 or -errno. */
+static int send_request(struct connection *connection, const struct message *request, int descriptor, uint64_t deadline_ms)
+{
+	char bytes[MESSAGE_MAX_TEXT + 64];
+	int length;
+
+	length = message_encode(request, bytes, sizeof(bytes));
+	if (length < 0)
+		return length;
+	for (;;) {
+		uint64_t now_ms = clock_ms();
+		int r;
+
+		r = channel_send(connection->socket, bytes, (size_t)length, &descriptor, descriptor >= 0);
+		if (r != -EAGAIN)
+			return r;
+		if (now_ms >= deadline_ms)
+			return -ETIMEDOUT;
+		r = channel_wait(connection->socket, POLLOUT, (int)min_u64(deadline_ms - now_ms, INT_MAX));
+		if (r < 0)
+			return r;
+	}
+}
+
+/* Keeps the client's own cache in its bounds: before a lease, so that there is a slot, and after it. */
+static void trim(struct connection *connection)
+{
+	uint32_t most = connection->board.n_slots;
+	bool needed;
+
+	pthread_mutex_lock(&connection->lock);
+	if (connection->leases.n_mapped == most)
+		most -= most / SLOTS_SHARE;
+	needed = connection->leases.superseded || connection->leases.mapped_bytes > connection->max_mapped ||
+		 connection->leases.n_mapped > most;
+	pthread_mutex_unlock(&connection->lock);
+	if (needed)
+		connection_trim(connection, connection->max_mapped, most);
+}
+
+int call_run(struct call *call, struct connection *connection, struct message *request, int descriptor, uint64_t deadline_ms)
+{
+	bool lease = request->type == MESSAGE_LEASE;
+	int r;
+
+	if (lease)
+		trim(connection);
+
+	pthread_mutex_lock(&connection->lock);
+	request->serial = ++connection->last_serial;
+	call->serial = request->serial;
+	call->file = lease ? request->lease.file : 0;
+	call->done = call->handling = false;
+	DL_APPEND(connection->calls, call);
+	pthread_mutex_unlock(&connection->lock);
+
+	r = send_request(connection, request, descriptor, deadline_ms + GRACE_MS);
+	if (r == -EPIPE || r == -ECONNRESET || r == -ENOTCONN) {
+		connection_fail(connection);
+		r = -ENOTCONN;
+	}
+
+	pthread_mutex_lock(&connection->lock);
+	if (!r)
+		await_answer(connection, call, deadline_ms + GRACE_MS);
+	DL_DELETE(connection->calls, call);
+	pthread_mutex_unlock(&connection->lock);
+
+	if (r < 0)
+		return r;
+	if (!call->done)
+		return connection_is_dead(connection) ? -ENOTCONN : -ETIMEDOUT;
+	if (lease && !call->error)
+		trim(connection);
+	return call->error;
+}

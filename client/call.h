@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef CLIENT_CALL_H
+#define CLIENT_CALL_H
+
+/* A call: a request to the server, and its answer. */
+
+#include "proto/message.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct connection;
+
+struct call {
+	struct message answer; /* its texts are gone, but for figures */
+	void *address;         /* of a lease that was granted: its map */
+	char *rows;            /* the caller's room for figures, if it asks for some */
+	size_t rows_size;
+
+	uint32_t serial;
+	uint64_t file; /* that a lease is asked of */
+	bool handling; /* the answer is here and being handled: the call must stay */
+	bool done;
+	int error;
+	struct call *prev, *next; /* connection->calls */
+};
+
+/*
+ * Sends @request, with a descriptor unless it is -1, and waits for the answer, until the server must have answered by @deadline_ms of
+ * clock_ms(). 0 and call->answer; -ENOTCONN if the connection is dead, -ETIMEDOUT, or what the server refused with. A lease that was
+ * granted is mapped and pinned.
+ */
+int call_run(struct call *call, struct connection *connection, struct message *request, int descriptor, uint64_t deadline_ms);
+
+#endif

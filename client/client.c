@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+
+#include "client/client.h"
+
+#include "client/call.h"
+#include "client/connection.h"
+#include "proto/address.h"
+#include "proto/pulse.h"
+#include "proto/util.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define DEFAULT_DEADLINE_MS 5000
+
+/* 64 bits have room for whatever the server allows; 32 don't. */
+#define DEFAULT_MAX_MAPPED (sizeof(void *) > 4 ? UINT64_MAX : UINT64_C(1) << 30)
+
+/* How long to wait between two attempts to reach a server that is away: from, and at most. */
+#define RETRY_FIRST_MS 10
+#define RETRY_MOST_MS  100
+
+/* ---- lifetime ---- */
+
+static struct smmap_client *client_new(void)
+{
+	struct smmap_client *client = calloc(1, sizeof(*client));
+
+	if (!client)
+		return NULL;
+	atomic_init(&client->refs, 1);
+	client->process = connection_process();
+	pthread_mutex_init(&client->lock, NULL);
+	return client;
+}
+
+struct smmap_client *client_ref(struct smmap_client *client)
+{
+	atomic_fetch_add(&client->refs, 1);
+	return client;
+}
+
+void client_unref(struct smmap_client *client)
+{
+	if (atomic_fetch_sub(&client->refs, 1) != 1)
+		return;
+	pthread_mutex_destroy(&client->lock);
+	free(client);
+}
+
+static void client_unrefp(struct smmap_client **client)
+{
+	if (*client)
+		client_unref(*client);
+}
+
+int client_check(const struct smmap_client *client)
+{
+	return client->process == connection_process() ? 0 : -ECHILD;
+}
+
+uint64_t client_deadline(const struct smmap_client *client)
+{
+	return clock_ms() + client->deadline_ms;
+}
+
+/* ---- connecting ---- */
+
+static int connect_once(struct smmap_client *client, uint64_t deadline_ms)
+{
+	struct connection_options options = {
+		.owner = client,
+		.socket = client->socket,
+		.name = client->name,
+		.max_mapped = client->max_mapped,
+		.threaded = client->threaded,
+	};
+
+	return connection_open(&client->connection, &options, deadline_ms);
+}
+
+static void sleep_ms(uint64_t ms)
+{
+	nanosleep(&(struct timespec){.tv_nsec = (long)ms * 1000000}, NULL);
+}
+
+/* Replaces a dead connection. With the lock. */
+static int reconnect(struct smmap_client *client, uint64_t deadline_ms)
+{
+	uint64_t pause_ms = RETRY_FIRST_MS;
+	struct connection *dead = client->connection;
+	int r;
+
+	for (;;) {
+		uint64_t now_ms;
+
+		r = connect_once(client, deadline_ms);
+		now_ms = clock_ms();
+		if ((r != -ENOTCONN && r != -EAGAIN) || now_ms >= deadline_ms)
+			break;
+		sleep_ms(min_u64(pause_ms, deadline_ms - now_ms));
+		pause_ms = min_u64(pause_ms * 2, RETRY_MOST_MS);
+	}
+	if (r < 0)
+		return r == -EAGAIN ? -ENOTCONN : r;
+	connection_close(dead);
+	connection_unref(dead);
+	return 0;
+}
+
+int client_connect(struct smmap_client *client, uint64_t deadline_ms, struct connection **connection)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&client->lock);
+	if (!client->connection)
+		r = -ENOTCONN;
+	else if (connection_is_dead(client->connection))
+		r = reconnect(client, deadline_ms);
+	if (!r)
+		*connection = connection_ref(client->connection);
+	pthread_mutex_unlock(&client->lock);
+	return r;
+}
+
+static int set_options(struct smmap_client *client, const struct smmap_client_options *options)
+{
+	const char *name = options->name ? options->name : program_invocation_short_name;
+	int n;
+
+	if (options->flags & ~SMMAP_NO_THREAD)
+		return -EINVAL;
+	if (options->name && strlen(name) >= sizeof(client->name))
+		return -EINVAL;
+	snprintf(client->name, sizeof(client->name), "%s", name);
+
+	if (options->socket) {
+		n = snprintf(client->socket, sizeof(client->socket), "%s", options->socket);
+		if (n <= 0 || (size_t)n >= sizeof(client->socket))
+			return -EINVAL;
+	} else {
+		n = address_default(client->socket, sizeof(client->socket));
+		if (n < 0)
+			return n;
+	}
+
+	client->max_mapped = options->max_mapped ? options->max_mapped : DEFAULT_MAX_MAPPED;
+	client->deadline_ms = options->deadline_ms ? options->deadline_ms : DEFAULT_DEADLINE_MS;
+	client->threaded = !(options->flags & SMMAP_NO_THREAD);
+	return 0;
+}
+
+int smmap_client_open(struct smmap_client **client, const struct smmap_client_options *options)
+{
+	_cleanup_(client_unrefp) struct smmap_client *new = NULL;
+	uint64_t deadline_ms;
+	int r;
+
+	if (!client)
+		return -EINVAL;
+	new = client_new();
+	if (!new)
+		return -ENOMEM;
+	r = set_options(new, options ? options : &(struct smmap_client_options){0});
+	if (r < 0)
+		return r;
+
+	/* A server that is there but busy is waited for, one that is not there isn't. */
+	deadline_ms = client_deadline(new);
+	while ((r = connect_once(new, deadline_ms)) == -EAGAIN && clock_ms() < deadline_ms)
+		sleep_ms(RETRY_FIRST_MS);
+	if (r < 0)
+		return r == -EAGAIN ? -ENOTCONN : r;
+	*client = take_ptr(new);
+	return 0;
+}
+
+void smmap_client_close(struct smmap_client *client)
+{
+	struct connection *connection;
+
+	if (!client)
+		return;
+	/* In a child the thread and the locks are the parent's; the memory is all that can be left behind. */
+	if (client_check(client) < 0)
+		return;
+
+	pthread_mutex_lock(&client->lock);
+	connection = take_ptr(client->connection);
+	pthread_mutex_unlock(&client->lock);
+	if (connection) {
+		connection_close(connection);
+		connection_unref(connection);
+	}
+	client_unref(client);
+}
+
+/* ---- asking ---- */
+
+int client_ask(struct smmap_client *client, struct message *request, struct message *answer, char *rows, size_t rows_size)
+{
+	uint64_t deadline_ms = client_deadline(client);
+	struct call call = {.rows = rows, .rows_size = rows_size};
+	struct connection *connection;
+	int r;
+
+	r = client_check(client);
+	if (r < 0)
+		return r;
+	r = client_connect(client, deadline_ms, &connection);
+	if (r < 0)
+		return r;
+	r = call_run(&call, connection, request, -1, deadline_ms);
+	connection_unref(connection);
+	*answer = call.answer;
+	return r;
+}
+
+int64_t smmap_client_collect(struct smmap_client *client)
+{
+	struct message request = {.type = MESSAGE_COLLECT}, answer;
+	uint64_t deadline_ms;
+	struct connection *connection;
+	int r;
+
+	if (!client)
+		return -EINVAL;
+	r = client_check(client);
+	if (r < 0)
+		return r;
+	deadline_ms = client_deadline(client);
+	r = client_connect(client, deadline_ms, &connection);
+	if (r < 0)
+		return r;
+	connection_trim(connection, 0, 0);
+	connection_unref(connection);
+
+	r = client_ask(client, &request, &answer, NULL, 0);
+	if (r < 0)
+		return r;
+	return answer.type == MESSAGE_FREED ? (int64_t)min_u64(answer.freed.bytes, INT64_MAX) : -EPROTO;
+}
+
+/* ---- queries ---- */
+
+int smmap_client_stats(struct smmap_client *client, struct smmap_stats *stats)
+{
+	const struct connection *connection;
+	int r;
+
+	if (!client || !stats)
+		return -EINVAL;
+	*stats = (struct smmap_stats){0};
+	r = client_check(client);
+	if (r < 0)
+		return r;
+
+	stats->files = atomic_load(&client->n_files);
+	stats->handles = atomic_load(&client->n_handles);
+	stats->hits = atomic_load(&client->hits);
+	stats->misses = atomic_load(&client->misses);
+	connections_count(client, stats);
+
+	pthread_mutex_lock(&client->lock);
+	connection = client->connection;
+	if (connection) {
+		stats->window_bytes = connection->server.window_bytes;
+		stats->limit_memory_bytes = connection->server.limit_memory_bytes;
+		stats->limit_handles = connection->server.limit_handles;
+		stats->limit_maps = connection->server.limit_maps;
+		stats->server_memory_bytes = atomic_load(&connection->pulse->memory_bytes);
+		stats->server_handles = atomic_load(&connection->pulse->handles);
+		stats->server_maps = atomic_load(&connection->pulse->maps);
+	}
+	if (!connection || connection_is_dead(client->connection))
+		r = -ENOTCONN;
+	pthread_mutex_unlock(&client->lock);
+	return r;
+}
+
+size_t smmap_client_complaint(struct smmap_client *client, char *to, size_t size)
+{
+	struct connection *connection;
+
+	if (!to || !size)
+		return 0;
+	*to = '\0';
+	if (!client || client_check(client) < 0)
+		return 0;
+
+	pthread_mutex_lock(&client->lock);
+	connection = client->connection;
+	if (connection) {
+		pthread_mutex_lock(&connection->lock);
+		snprintf(to, size, "%s", connection->complaint);
+		pthread_mutex_unlock(&connection->lock);
+	}
+	pthread_mutex_unlock(&client->lock);
+	return strlen(to);
+}
+
+int smmap_client_get_fd(struct smmap_client *client)
+{
+	int r;
+
+	if (!client || client->threaded)
+		return -EINVAL;
+	r = client_check(client);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&client->lock);
+	r = client->connection && !connection_is_dead(client->connection) ? client->connection->bell : -ENOTCONN;
+	pthread_mutex_unlock(&client->lock);
+	return r;
+}
+
+int smmap_client_dispatch(struct smmap_client *client)
+{
+	struct connection *connection = NULL;
+	int r;
+
+	if (!client || client->threaded)
+		return -EINVAL;
+	r = client_check(client);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&client->lock);
+	if (client->connection && !connection_is_dead(client->connection))
+		connection = connection_ref(client->connection);
+	pthread_mutex_unlock(&client->lock);
+	if (!connection)
+		return -ENOTCONN;
+
+	r = connection_answer_bell(connection);
+	if (r < 0)
+		connection_fail(connection);
+	connection_unref(connection);
+	return r;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef CLIENT_CLIENT_H
+#define CLIENT_CLIENT_H
+
+/*
+ * A client: how to reach the server, and the connection that there is now. When it is dead the next one who needs it makes a
+ * new one. Cursors and files hold on to the client, so that it may be closed before them.
+ */
+
+#include "client/smmap-client.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct connection;
+struct message;
+
+struct smmap_client {
+	atomic_uint refs;
+	unsigned process; /* see connection_process() */
+	char socket[PATH_MAX];
+	char name[64];
+	uint64_t max_mapped;
+	uint32_t deadline_ms;
+	bool threaded;
+
+	pthread_mutex_t lock;
+	struct connection *connection; /* NULL once the client is closed */
+	_Alignas(8) _Atomic uint64_t n_files;
+	_Alignas(8) _Atomic uint64_t n_handles;
+	_Alignas(8) _Atomic uint64_t hits;
+	_Alignas(8) _Atomic uint64_t misses;
+};
+
+struct smmap_client *client_ref(struct smmap_client *client);
+void client_unref(struct smmap_client *client);
+
+/* -ECHILD if the client is the parent's. */
+int client_check(const struct smmap_client *client);
+
+/* When a call that starts now has to be over, in ms of clock_ms(). */
+uint64_t client_deadline(const struct smmap_client *client);
+
+/* The connection, made anew if need be; the caller's to unref. 0; -ENOTCONN if there is no server until the deadline; -errno. */
+int client_connect(struct smmap_client *client, uint64_t deadline_ms, struct connection **connection);
+
+/* Asks the server, for the commands of smmapd. Figures are copied to @rows. 0 and *@answer, or an error. */
+int client_ask(struct smmap_client *client, struct message *request, struct message *answer, char *rows, size_t rows_size);
+
+#endif

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+
+#include "client/connection.h"
+
+#include "client/smmap-client.h"
+#include "proto/address.h"
+#include "proto/hash.h"
+#include "proto/pulse.h"
+#include "proto/util.h"
+
+#include <assert.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <time.h>
+
+uint64_t clock_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* ---- all connections: a child gives them up ---- */
+
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static struct connection *all;
+static unsigned process;
+
+static void before_fork(void)
+{
+	pthread_mutex_lock(&all_lock);
+}
+
+static void after_fork_in_parent(void)
+{
+	pthread_mutex_unlock(&all_lock);
+}
+
+/* The conversation is the parent's. Nothing else is touched: another thread of the parent may have been in the middle of it. */
+static void after_fork_in_child(void)
+{
+	struct connection *connection;
+
+	process++;
+	DL_FOREACH(all, connection)
+	{
+		close_fdp(&connection->socket);
+		close_fdp(&connection->bell);
+	}
+	all = NULL;
+	pthread_mutex_unlock(&all_lock);
+}
+
+static void watch_forks(void)
+{
+	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+void connections_count(const struct smmap_client *owner, struct smmap_stats *stats)
+{
+	struct connection *connection;
+
+	pthread_mutex_lock(&all_lock);
+	DL_FOREACH(all, connection)
+	{
+		if (connection->owner != owner)
+			continue;
+		pthread_mutex_lock(&connection->lock);
+		stats->leases += connection->leases.n_mapped;
+		stats->mapped_bytes += connection->leases.mapped_bytes;
+		if (connection_is_dead(connection))
+			stats->orphans += connection->leases.n_mapped;
+		stats->handles += 2; /* the socket and the bell */
+		pthread_mutex_unlock(&connection->lock);
+	}
+	pthread_mutex_unlock(&all_lock);
+}
+
+unsigned connection_process(void)
+{
+	return process;
+}
+
+/* ---- beginning ---- */
+
+static struct connection *connection_new(const struct connection_options *options)
+{
+	struct connection *connection = calloc(1, sizeof(*connection));
+	pthread_condattr_t attributes;
+
+	if (!connection)
+		return NULL;
+	atomic_init(&connection->refs, 1);
+	connection->owner = options->owner;
+	connection->socket = -1;
+	connection->bell = -1;
+	connection->max_mapped = options->max_mapped;
+	pthread_mutex_init(&connection->lock, NULL);
+	pthread_mutex_init(&connection->bell_lock, NULL);
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&connection->changed, &attributes);
+	pthread_condattr_destroy(&attributes);
+
+	pthread_once(&once, watch_forks);
+	pthread_mutex_lock(&all_lock);
+	DL_APPEND(all, connection);
+	pthread_mutex_unlock(&all_lock);
+	return connection;
+}
+
+static void connection_free(struct connection *connection)
+{
+	pthread_mutex_lock(&all_lock);
+	DL_DELETE(all, connection);
+	pthread_mutex_unlock(&all_lock);
+
+	lease_table_deinit(&connection->leases);
+	board_deinit(&connection->board);
+	pulse_free(connection->pulse);
+	close_fdp(&connection->socket);
+	close_fdp(&connection->bell);
+	pthread_cond_destroy(&connection->changed);
+	pthread_mutex_destroy(&connection->lock);
+	pthread_mutex_destroy(&connection->bell_lock);
+	free(connection);
+}
+
+struct connection *connection_ref(struct connection *connection)
+{
+	atomic_fetch_add(&connection->refs, 1);
+	return connection;
+}
+
+void connection_unref(struct connection *connection)
+{
+	if (connection && atomic_fetch_sub(&connection->refs, 1) == 1)
+		connection_free(connection);
+}
+
+static void connection_unrefp(struct connection **connection)
+{
+	connection_unref(*connection);
+}
+
+static int say_hello(struct connection *connection, const char *name)
+{
+	struct message message = {.type = MESSAGE_HELLO, .hello = {.version = PROTOCOL_VERSION, .name = text_of(name)}};
+	char bytes[MESSAGE_MAX_NAME + 64];
+	int length;
+
+	length = message_encode(&message, bytes, sizeof(bytes));
+	if (length < 0)
+		return -EINVAL;
+	return channel_send(connection->socket, bytes, (size_t)length, NULL, 0);
+}
+
+/* Takes the three descriptors of a welcome; board and pulse are closed once they are mapped. */
+static int enter(struct connection *connection, const struct message_welcome *welcome, int *descriptors)
+{
+	int r;
+
+	if (welcome->version != PROTOCOL_VERSION || !welcome->n_slots || !welcome->window_bytes ||
+	    welcome->window_bytes & (welcome->window_bytes - 1))
+		return -EPROTO;
+	connection->server = *welcome;
+	r = board_attach(&connection->board, welcome->n_slots, descriptors[0]);
+	if (r < 0)
+		return r;
+	r = pulse_attach(&connection->pulse, descriptors[1]);
+	if (r < 0)
+		return r;
+	connection->bell = take_fd(&descriptors[2]);
+	return lease_table_init(&connection->leases, &connection->board, welcome->window_bytes);
+}
+
+static int await_welcome(struct connection *connection, uint64_t deadline_ms)
+{
+	struct packet *packet = &connection->packet;
+	uint64_t now_ms = clock_ms();
+	struct message message;
+	int r;
+
+	r = channel_wait(connection->socket, POLLIN, (int)(deadline_ms > now_ms ? deadline_ms - now_ms : 0));
+	if (r <= 0)
+		return r < 0 ? r : -EAGAIN;
+	r = channel_receive(connection->socket, packet);
+	if (r <= 0)
+		return r == 0 || r == -ECONNRESET ? -ENOTCONN : r;
+
+	r = message_decode(&message, packet->bytes, packet->n_bytes);
+	if (r == -EBADMSG || (!r && message_descriptors(&message) != packet->n_descriptors))
+		r = -EPROTO;
+	else if (!r && message.type == MESSAGE_ERROR)
+		r = message.error.error && message.error.error < 4096 ? -(int)message.error.error : -EPROTO;
+	else if (!r)
+		r = message.type == MESSAGE_WELCOME ? enter(connection, &message.welcome, packet->descriptors) : -EPROTO;
+	packet_deinit(packet);
+	return r;
+}
+
+/* Signals are the program's: none is delivered to the library's thread. */
+static int start_thread(struct connection *connection)
+{
+	sigset_t none, saved;
+	int r;
+
+	sigfillset(&none);
+	pthread_sigmask(SIG_SETMASK, &none, &saved);
+	r = pthread_create(&connection->thread, NULL, connection_listen, connection);
+	pthread_sigmask(SIG_SETMASK, &saved, NULL);
+	connection->threaded = !r;
+	return -r;
+}
+
+int connection_open(struct connection **new, const struct connection_options *options, uint64_t deadline_ms)
+{
+	_cleanup_(connection_unrefp) struct connection *connection = NULL;
+	int r;
+
+	connection = connection_new(options);
+	if (!connection)
+		return -ENOMEM;
+	connection->socket = address_connect(options->socket);
+	if (connection->socket < 0)
+		return connection->socket;
+
+	r = say_hello(connection, options->name);
+	if (r < 0)
+		return r == -EPIPE || r == -ECONNRESET ? -ENOTCONN : r;
+	r = await_welcome(connection, deadline_ms);
+	if (r < 0)
+		return r;
+	if (options->threaded) {
+		r = start_thread(connection);
+		if (r < 0)
+			return r;
+	}
+	*new = take_ptr(connection);
+	return 0;
+}
+
+/* ---- end ---- */
+
+/* Claims and unmaps all that nothing pins; the server is not there to be told. */
+static void unmap_idle(struct connection *connection)
+{
+	struct discards discards;
+
+	do {
+		discards.slots.n = 0;
+		pthread_mutex_lock(&connection->lock);
+		lease_table_trim(&connection->leases, 0, 0, &discards);
+		pthread_mutex_unlock(&connection->lock);
+		discards_unmap(&discards);
+	} while (discards.slots.n);
+}
+
+void connection_fail(struct connection *connection)
+{
+	/* From here on whoever ends a pin unmaps; see connection_unpin(). */
+	atomic_store(&connection->dead, true);
+	shutdown(connection->socket, SHUT_RDWR);
+	unmap_idle(connection);
+
+	pthread_mutex_lock(&connection->lock);
+	pthread_cond_broadcast(&connection->changed);
+	pthread_mutex_unlock(&connection->lock);
+}
+
+void connection_close(struct connection *connection)
+{
+	connection_fail(connection);
+	if (!connection->threaded)
+		return;
+	shutdown(connection->bell, SHUT_RDWR);
+	pthread_join(connection->thread, NULL);
+	connection->threaded = false;
+}
+
+/* ---- places ---- */
+
+static struct board_slot *slot_of(const struct connection *connection, uint32_t slot)
+{
+	return &connection->board.slots[slot];
+}
+
+bool connection_find(struct connection *connection, uint64_t file, uint64_t begin, uint64_t end, struct place *place)
+{
+	struct discards discards = {0};
+	struct lease *lease;
+	bool found = false;
+
+	pthread_mutex_lock(&connection->lock);
+	lease = lease_table_find(&connection->leases, file, begin, end);
+	if (lease && board_pin(slot_of(connection, lease->ref.slot), lease->ref.generation, pulse_second(connection->pulse))) {
+		*place = (struct place){
+			.slot = lease->ref.slot,
+			.data = lease->address,
+			.begin = lease->offset,
+			.end = lease->offset + lease->length,
+		};
+		found = true;
+	} else if (lease && board_is_stale(slot_of(connection, lease->ref.slot))) {
+		lease_table_discard(&connection->leases, lease, &discards);
+	}
+	pthread_mutex_unlock(&connection->lock);
+
+	connection_discard(connection, &discards);
+	return found;
+}
+
+void connection_pin_again(struct connection *connection, const struct place *place)
+{
+	board_pin_again(slot_of(connection, place->slot));
+}
+
+void connection_unpin(struct connection *connection, const struct place *place)
+{
+	board_unpin(slot_of(connection, place->slot), pulse_use(connection->pulse, &connection->last_use));
+	if (connection_is_dead(connection))
+		unmap_idle(connection);
+}
+
+bool connection_is_stale(const struct connection *connection, const struct place *place)
+{
+	return board_is_stale(slot_of(connection, place->slot));
+}
+
+void connection_mark_stale(const struct connection *connection, const struct place *place)
+{
+	board_mark_stale(slot_of(connection, place->slot));
+}
+
+/* ---- letting go ---- */
+
+void connection_discard(struct connection *connection, struct discards *discards)
+{
+	struct message message = {.type = MESSAGE_RELEASE};
+	char bytes[MESSAGE_MAX_SLOTS * 12 + 64];
+	int length;
+
+	if (!discards->slots.n)
+		return;
+	discards_unmap(discards);
+
+	/* If it can't be said the connection is at its end, and the server takes all back. */
+	message.release.slots = discards->slots;
+	length = message_encode(&message, bytes, sizeof(bytes));
+	assert(length > 0);
+	while (!connection_is_dead(connection)) {
+		int r = channel_send(connection->socket, bytes, (size_t)length, NULL, 0);
+
+		if (r != -EAGAIN || channel_wait(connection->socket, POLLOUT, -1) < 0)
+			break;
+	}
+	discards->slots.n = 0;
+}
+
+void connection_trim(struct connection *connection, uint64_t bytes, uint32_t n)
+{
+	struct discards discards;
+	bool more;
+
+	do {
+		discards.slots.n = 0;
+		pthread_mutex_lock(&connection->lock);
+		lease_table_discard_superseded(&connection->leases, &discards);
+		lease_table_trim(&connection->leases, bytes, n, &discards);
+		pthread_mutex_unlock(&connection->lock);
+		more = discards.slots.n == MESSAGE_MAX_SLOTS;
+		connection_discard(connection, &discards);
+	} while (more);
+}

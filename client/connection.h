@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef CLIENT_CONNECTION_H
+#define CLIENT_CONNECTION_H
+
+/*
+ * A connection to one server: the socket, the bell, the board, the pulse and the leases.
+ *
+ * Any thread may ask; whoever waits for an answer while nobody reads the socket reads it for all. A small thread sleeps on the
+ * bell and unmaps what the server takes back.
+ *
+ * When the server is gone the connection is dead, for good: idle leases are unmapped, and those on which a cursor stands live on as orphans, with
+ * the connection's memory, until the last of them is left. A client then makes a new connection.
+ */
+
+#include "client/lease.h"
+#include "proto/board.h"
+#include "proto/channel.h"
+#include "proto/message.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct call;
+struct pulse;
+struct smmap_client;
+struct smmap_stats;
+
+struct connection {
+	atomic_uint refs;
+	const struct smmap_client *owner; /* only to compare */
+	int socket;
+	int bell;
+	const struct pulse *pulse;
+	struct board board;
+	struct message_welcome server; /* what it said of itself */
+	uint64_t max_mapped;
+	_Alignas(8) _Atomic uint64_t last_use;
+	bool threaded;
+	pthread_t thread;
+	atomic_bool dead;
+
+	pthread_mutex_t lock; /* of all below */
+	pthread_cond_t changed;
+	struct lease_table leases;
+	struct call *calls; /* that wait for an answer */
+	uint32_t last_serial;
+	bool reading; /* a thread is reading the socket */
+	char complaint[512];
+	struct packet packet; /* of whoever is reading */
+
+	pthread_mutex_t bell_lock; /* of whoever answers the bell */
+	struct packet bell_packet;
+
+	struct connection *prev, *next; /* all of this process */
+};
+
+/* How to connect. */
+struct connection_options {
+	const struct smmap_client *owner;
+	const char *socket;
+	const char *name;
+	uint64_t max_mapped;
+	bool threaded;
+};
+
+/* Where a cursor stands: a pinned lease. */
+struct place {
+	uint32_t slot;
+	const char *data;
+	uint64_t begin;
+	uint64_t end;
+};
+
+/*
+ * Connects by @deadline_ms of clock_ms(). 0; -ENOTCONN if no server is there, -EAGAIN if it does not get round to it, -EPROTO if it speaks
+ * another version; or another -errno.
+ */
+int connection_open(struct connection **connection, const struct connection_options *options, uint64_t deadline_ms);
+
+struct connection *connection_ref(struct connection *connection);
+void connection_unref(struct connection *connection);
+
+/* Ends the conversation and its thread; what is pinned stays. Not from that thread. */
+void connection_close(struct connection *connection);
+
+/* The server is gone, or talks nonsense. May be called again. */
+void connection_fail(struct connection *connection);
+
+static inline bool connection_is_dead(struct connection *connection)
+{
+	return atomic_load(&connection->dead);
+}
+
+/* Pins the lease that has the range mapped, and fills *@place; false if there is none. */
+bool connection_find(struct connection *connection, uint64_t file, uint64_t begin, uint64_t end, struct place *place);
+
+/* Adds a pin to a place where one is. */
+void connection_pin_again(struct connection *connection, const struct place *place);
+
+/* Ends a pin. */
+void connection_unpin(struct connection *connection, const struct place *place);
+
+/* Whether the file has changed underneath. */
+bool connection_is_stale(const struct connection *connection, const struct place *place);
+
+/* This client has seen that it has. */
+void connection_mark_stale(const struct connection *connection, const struct place *place);
+
+/* Unmaps what was taken out of the table, tells the server, and empties the list. */
+void connection_discard(struct connection *connection, struct discards *discards);
+
+/* Lets go of idle leases until at most @bytes in @n leases are mapped. */
+void connection_trim(struct connection *connection, uint64_t bytes, uint32_t n);
+
+/* ---- the bell ---- */
+
+/* Unmaps what the bell says was recalled, without waiting. The number of leases, or -ENOTCONN. */
+int connection_answer_bell(struct connection *connection);
+
+/* The bell's thread; @data is the connection. */
+void *connection_listen(void *data);
+
+/* ---- of all connections of this process ---- */
+
+/* Adds up the leases, orphans, mapped bytes and descriptors of all connections of @owner. */
+void connections_count(const struct smmap_client *owner, struct smmap_stats *stats);
+
+/* A number that changes in a child after a fork. */
+unsigned connection_process(void);
+
+/* Milliseconds of a clock that never goes back. */
+uint64_t clock_ms(void);
+
+#endif

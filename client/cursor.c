@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Cursors: their life, where they stand, and what is asked of them. How one gets to a place is in move.c. */
+#include "config.h"
+
+#include "client/cursor.h"
+
+#include "client/client.h"
+#include "client/file.h"
+#include "proto/util.h"
+
+#include <limits.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+
+/* Windows that a cursor which runs forward asks for in addition, as far as there is room anyway. */
+#define AHEAD_WINDOWS 3
+
+/* The kernel copies no more than 2 GiB at once. */
+#define COPY_PIECE (1u << 30)
+
+/* ---- life ---- */
+
+int cursor_check(const struct smmap_cursor *cursor)
+{
+	return cursor ? client_check(cursor->client) : -EINVAL;
+}
+
+static struct smmap_cursor *cursor_new(struct smmap_client *client)
+{
+	struct smmap_cursor *cursor = calloc(1, sizeof(*cursor));
+
+	if (cursor)
+		cursor->client = client_ref(client);
+	return cursor;
+}
+
+static int cursor_open(struct smmap_cursor **cursor, struct smmap_client *client, const char *path, int fd, uint32_t flags)
+{
+	_cleanup_(file_unrefp) struct file *file = NULL;
+	int r;
+
+	if (!cursor || !client || flags & ~SMMAP_WHOLE_FILE)
+		return -EINVAL;
+	r = client_check(client);
+	if (r < 0)
+		return r;
+	if (path || fd >= 0) {
+		r = file_open(&file, client, path, fd);
+		if (r < 0)
+			return r;
+	}
+
+	*cursor = cursor_new(client);
+	if (!*cursor)
+		return -ENOMEM;
+	(*cursor)->file = take_ptr(file);
+	(*cursor)->whole = flags & SMMAP_WHOLE_FILE;
+	return 0;
+}
+
+int smmap_cursor_open(struct smmap_cursor **cursor, struct smmap_client *client, const char *path, uint32_t flags)
+{
+	return cursor_open(cursor, client, path, -1, flags);
+}
+
+int smmap_cursor_open_fd(struct smmap_cursor **cursor, struct smmap_client *client, int fd, uint32_t flags)
+{
+	return fd < 0 ? -EBADF : cursor_open(cursor, client, NULL, fd, flags);
+}
+
+void smmap_cursor_close(struct smmap_cursor *cursor)
+{
+	/* In a child the board is not there, and the rest is the parent's: only the memory of the cursor itself can go. */
+	if (!cursor)
+		return;
+	if (cursor_check(cursor) == 0) {
+		smmap_cursor_unuse(cursor);
+		file_unref(cursor->file);
+		client_unref(cursor->client);
+	}
+	free(cursor);
+}
+
+/* Takes over all that @from is, with references and a pin of its own. */
+static void become(struct smmap_cursor *cursor, const struct smmap_cursor *from)
+{
+	*cursor = *from;
+	client_ref(cursor->client);
+	if (cursor->file)
+		file_ref(cursor->file);
+	if (cursor->connection) {
+		connection_ref(cursor->connection);
+		connection_pin_again(cursor->connection, &cursor->place);
+	}
+}
+
+int smmap_cursor_copy(struct smmap_cursor **copy, const struct smmap_cursor *from)
+{
+	int r;
+
+	if (!copy)
+		return -EINVAL;
+	r = cursor_check(from);
+	if (r < 0)
+		return r;
+	*copy = calloc(1, sizeof(**copy));
+	if (!*copy)
+		return -ENOMEM;
+	become(*copy, from);
+	return 0;
+}
+
+int smmap_cursor_assign(struct smmap_cursor *cursor, const struct smmap_cursor *from)
+{
+	struct smmap_cursor before;
+	int r;
+
+	r = cursor_check(cursor);
+	if (!r)
+		r = cursor_check(from);
+	if (r < 0 || cursor == from)
+		return r;
+	before = *cursor;
+	become(cursor, from);
+	smmap_cursor_unuse(&before);
+	file_unref(before.file);
+	client_unref(before.client);
+	return 0;
+}
+
+/* ---- where it stands ---- */
+
+/*
+ * Whether a range is inside of the lease where the cursor stands. A size of 0 asks for what the lease has.
+ */
+static bool stays(const struct smmap_cursor *cursor, uint64_t offset, size_t size)
+{
+	const struct place *place = &cursor->place;
+
+	return cursor->connection && offset >= place->begin && offset < place->end && size <= place->end - offset &&
+	       !connection_is_stale(cursor->connection, place);
+}
+
+static ssize_t stand(struct smmap_cursor *cursor, uint64_t offset, size_t size)
+{
+	cursor->begin = offset;
+	cursor->size = size;
+	return (ssize_t)size;
+}
+
+ssize_t smmap_cursor_use(struct smmap_cursor *cursor, uint64_t offset, size_t size)
+{
+	ssize_t n;
+	int r;
+
+	r = cursor_check(cursor);
+	if (r < 0)
+		return r;
+	if (!cursor->file || offset > INT64_MAX || size > SSIZE_MAX || size > INT64_MAX - offset) {
+		smmap_cursor_unuse(cursor);
+		return -EINVAL;
+	}
+	if (stays(cursor, offset, size))
+		return stand(cursor, offset, size ? size : (size_t)min_u64(cursor->place.end - offset, SSIZE_MAX));
+
+	smmap_cursor_unuse(cursor);
+	n = cursor_move(cursor, offset, size);
+	return n > 0 ? stand(cursor, offset, (size_t)n) : n;
+}
+
+void smmap_cursor_unuse(struct smmap_cursor *cursor)
+{
+	if (cursor_check(cursor) < 0 || !cursor->connection)
+		return;
+	connection_unpin(cursor->connection, &cursor->place);
+	connection_unref(take_ptr(cursor->connection));
+	cursor->begin = 0;
+	cursor->size = 0;
+}
+
+/*
+ * Copies the first @size bytes of where the cursor stands. The kernel does it, and stops where the file was truncated; this thread
+ * would be killed there. 0, -ESTALE, or -errno of process_vm_readv(2).
+ */
+static int copy_bytes(const struct smmap_cursor *cursor, char *to, size_t size)
+{
+	const char *from = smmap_cursor_data(cursor);
+
+	for (size_t done = 0; done < size;) {
+		size_t piece = (size_t)min_u64(size - done, COPY_PIECE);
+		struct iovec local = {.iov_base = to + done, .iov_len = piece};
+		struct iovec remote = {.iov_base = (void *)(uintptr_t)(from + done), .iov_len = piece};
+		ssize_t n = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+
+		if (n < 0 && errno != EFAULT)
+			return -errno;
+		if (n < (ssize_t)piece) {
+			/* The server has not noticed yet: the next use asks it. */
+			connection_mark_stale(cursor->connection, &cursor->place);
+			return -ESTALE;
+		}
+		done += piece;
+	}
+	return 0;
+}
+
+ssize_t smmap_cursor_read(struct smmap_cursor *cursor, void *to, size_t size, uint64_t offset)
+{
+	size_t done = 0;
+
+	if (!to && size)
+		return -EINVAL;
+	if (!size) {
+		int r = cursor_check(cursor);
+
+		return r < 0 ? r : 0;
+	}
+	if (size > SSIZE_MAX || offset > INT64_MAX || size > INT64_MAX - offset)
+		return -EINVAL;
+
+	while (done < size) {
+		size_t piece;
+		ssize_t n;
+		int r;
+
+		/* As much as the window holds: then any size fits. */
+		n = smmap_cursor_use(cursor, offset + done, 0);
+		if (n <= 0)
+			return n < 0 ? n : (ssize_t)done;
+		piece = (size_t)min_u64((uint64_t)n, size - done);
+		r = copy_bytes(cursor, (char *)to + done, piece);
+		if (r < 0)
+			return r;
+		done += piece;
+	}
+	return (ssize_t)done;
+}
+
+int smmap_cursor_advise(struct smmap_cursor *cursor, enum smmap_advice advice)
+{
+	static const int advices[] = {
+		[SMMAP_ADVISE_NORMAL] = MADV_NORMAL,
+		[SMMAP_ADVISE_RANDOM] = MADV_RANDOM,
+		[SMMAP_ADVISE_SEQUENTIAL] = MADV_SEQUENTIAL,
+		[SMMAP_ADVISE_WILLNEED] = MADV_WILLNEED,
+	};
+	uint64_t begin;
+	int r;
+
+	r = cursor_check(cursor);
+	if (r < 0)
+		return r;
+	if ((unsigned)advice >= sizeof(advices) / sizeof(advices[0]))
+		return -EINVAL;
+	if (advice != SMMAP_ADVISE_WILLNEED)
+		cursor->ahead = advice == SMMAP_ADVISE_SEQUENTIAL ? AHEAD_WINDOWS : 0;
+	if (!cursor->connection)
+		return 0;
+
+	begin = round_down(cursor->begin, page_size());
+	if (madvise((void *)(uintptr_t)(cursor->place.data + (begin - cursor->place.begin)), (size_t)(cursor->begin + cursor->size - begin),
+		    advices[advice]) < 0)
+		return -errno;
+	return 0;
+}
+
+/* ---- queries ---- */
+
+bool smmap_cursor_is_associated(const struct smmap_cursor *cursor)
+{
+	return cursor && cursor->file;
+}
+
+bool smmap_cursor_is_valid(const struct smmap_cursor *cursor)
+{
+	return cursor && cursor->connection;
+}
+
+const void *smmap_cursor_data(const struct smmap_cursor *cursor)
+{
+	return smmap_cursor_is_valid(cursor) ? cursor->place.data + (cursor->begin - cursor->place.begin) : NULL;
+}
+
+size_t smmap_cursor_size(const struct smmap_cursor *cursor)
+{
+	return smmap_cursor_is_valid(cursor) ? cursor->size : 0;
+}
+
+uint64_t smmap_cursor_begin(const struct smmap_cursor *cursor)
+{
+	return smmap_cursor_is_valid(cursor) ? cursor->begin : 0;
+}
+
+uint64_t smmap_cursor_end(const struct smmap_cursor *cursor)
+{
+	return smmap_cursor_is_valid(cursor) ? cursor->begin + cursor->size : 0;
+}
+
+bool smmap_cursor_includes(const struct smmap_cursor *cursor, uint64_t offset)
+{
+	return offset >= smmap_cursor_begin(cursor) && offset < smmap_cursor_end(cursor);
+}
+
+uint64_t smmap_cursor_file_size(const struct smmap_cursor *cursor)
+{
+	return smmap_cursor_is_associated(cursor) ? atomic_load_explicit(&cursor->file->size, memory_order_relaxed) : 0;
+}
+
+const char *smmap_cursor_path(const struct smmap_cursor *cursor)
+{
+	return smmap_cursor_is_associated(cursor) ? cursor->file->path : NULL;
+}
+
+int smmap_cursor_fd(const struct smmap_cursor *cursor)
+{
+	return smmap_cursor_is_associated(cursor) && cursor->file->caller_fd >= 0 ? cursor->file->caller_fd : -EBADF;
+}
+
+int smmap_cursor_region(const struct smmap_cursor *cursor, struct smmap_region *region)
+{
+	if (!region)
+		return -EINVAL;
+	*region = (struct smmap_region){0};
+	if (!smmap_cursor_is_valid(cursor))
+		return -ENODATA;
+	*region = (struct smmap_region){
+		.data = cursor->place.data,
+		.offset = cursor->place.begin,
+		.size = cursor->place.end - cursor->place.begin,
+	};
+	return 0;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef CLIENT_CURSOR_H
+#define CLIENT_CURSOR_H
+
+/* A cursor, for the files that make it up. */
+
+#include "client/connection.h"
+#include "client/smmap-client.h"
+
+struct file;
+
+struct smmap_cursor {
+	struct smmap_client *client; /* a reference */
+	struct file *file;           /* a reference; NULL if it is associated with none */
+	bool whole;                  /* lease the whole file, as long as that can fit */
+	uint32_t ahead;              /* windows to ask for ahead */
+
+	struct connection *connection; /* where it stands: a reference; NULL nowhere */
+	struct place place;            /* the lease */
+	uint64_t begin;                /* the range */
+	size_t size;
+};
+
+/* -EINVAL, or -ECHILD after a fork. */
+int cursor_check(const struct smmap_cursor *cursor);
+
+/*
+ * Moves the cursor to a lease that has the range from @offset on, as much of @size bytes as the file has, with a size of 0 as much as the
+ * lease has. The number of bytes from @offset, at most SSIZE_MAX; 0 past the end; or an error. It stands nowhere before.
+ */
+ssize_t cursor_move(struct smmap_cursor *cursor, uint64_t offset, size_t size);
+
+#endif

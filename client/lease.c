@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+
+#include "client/lease.h"
+
+#include "proto/hash.h"
+#include "proto/util.h"
+
+#include <sys/mman.h>
+
+struct window_key {
+	uint64_t file;
+	uint64_t number;
+};
+
+struct window {
+	struct window_key key;
+	uint32_t slot;
+	UT_hash_handle hh;
+};
+
+/* Pages that were never touched cost nothing, so the array is mapped in full at once. */
+static size_t records_bytes(const struct lease_table *table)
+{
+	return (size_t)table->board->n_slots * sizeof(struct lease);
+}
+
+static size_t map_length(const struct lease *lease)
+{
+	return (size_t)round_up(lease->length, page_size());
+}
+
+int lease_table_init(struct lease_table *table, struct board *board, uint64_t window_bytes)
+{
+	void *records;
+
+	*table = (struct lease_table){.board = board, .window_bytes = window_bytes};
+	records = mmap(NULL, records_bytes(table), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (records == MAP_FAILED)
+		return -ENOMEM;
+	table->leases = records;
+	return 0;
+}
+
+static void remove_windows(struct lease_table *table, const struct lease *lease);
+
+void lease_table_deinit(struct lease_table *table)
+{
+	if (!table->leases)
+		return;
+	for (uint32_t i = 0; i < table->n_slots; i++) {
+		struct lease *lease = &table->leases[i];
+
+		if (!lease->mapped)
+			continue;
+		remove_windows(table, lease);
+		munmap(lease->address, map_length(lease));
+	}
+	munmap(table->leases, records_bytes(table));
+	*table = (struct lease_table){0};
+}
+
+/* ---- windows ---- */
+
+static struct window *find_window(const struct lease_table *table, uint64_t file, uint64_t number)
+{
+	struct window_key key = {.file = file, .number = number};
+	struct window *window;
+
+	HASH_FIND(hh, table->windows, &key, sizeof(key), window);
+	return window;
+}
+
+static uint64_t first_window(const struct lease_table *table, const struct lease *lease)
+{
+	return lease->offset / table->window_bytes;
+}
+
+static uint64_t last_window(const struct lease_table *table, const struct lease *lease)
+{
+	return (lease->offset + lease->length - 1) / table->window_bytes;
+}
+
+static void remove_windows(struct lease_table *table, const struct lease *lease)
+{
+	for (uint64_t number = first_window(table, lease); number <= last_window(table, lease); number++) {
+		struct window *window = find_window(table, lease->file, number);
+
+		if (!window || window->slot != lease->ref.slot)
+			continue;
+		HASH_DEL(table->windows, window);
+		free(window);
+	}
+}
+
+/* Leads one window to a lease; the one it led to before may be of no use now. 0 or -ENOMEM. */
+static int set_window(struct lease_table *table, struct lease *lease, uint64_t number)
+{
+	struct window *window = find_window(table, lease->file, number);
+
+	if (window) {
+		struct lease *other = &table->leases[window->slot];
+
+		if (!--other->n_windows)
+			DL_APPEND(table->superseded, other);
+	} else {
+		window = calloc(1, sizeof(*window));
+		if (!window)
+			return -ENOMEM;
+		window->key = (struct window_key){.file = lease->file, .number = number};
+		HASH_ADD(hh, table->windows, key, sizeof(window->key), window);
+		if (!hash_added(window, hh)) {
+			free(window);
+			return -ENOMEM;
+		}
+	}
+	window->slot = lease->ref.slot;
+	lease->n_windows++;
+	return 0;
+}
+
+/* ---- leases ---- */
+
+struct lease *lease_table_find(struct lease_table *table, uint64_t file, uint64_t begin, uint64_t end)
+{
+	const struct window *window = find_window(table, file, begin / table->window_bytes);
+	struct lease *lease;
+
+	if (!window)
+		return NULL;
+	lease = &table->leases[window->slot];
+	return begin >= lease->offset && end <= lease->offset + lease->length ? lease : NULL;
+}
+
+static void forget(struct lease_table *table, struct lease *lease)
+{
+	if (!lease->n_windows)
+		DL_DELETE(table->superseded, lease);
+	remove_windows(table, lease);
+	lease->mapped = false;
+	lease->n_windows = 0;
+	table->n_mapped--;
+	table->mapped_bytes -= map_length(lease);
+}
+
+int lease_table_add(struct lease_table *table, const struct lease *new)
+{
+	struct lease *lease = &table->leases[new->ref.slot];
+
+	*lease = *new;
+	lease->mapped = true;
+	lease->n_windows = 0;
+	table->n_slots = (uint32_t)max_u64(table->n_slots, (uint64_t)new->ref.slot + 1);
+	table->n_mapped++;
+	table->mapped_bytes += map_length(lease);
+
+	for (uint64_t number = first_window(table, lease); number <= last_window(table, lease); number++) {
+		if (set_window(table, lease, number) == 0)
+			continue;
+		if (!lease->n_windows)
+			DL_APPEND(table->superseded, lease);
+		forget(table, lease);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static void take(struct lease_table *table, struct lease *lease, struct discards *discards)
+{
+	uint32_t i = discards->slots.n++;
+
+	discards->slots.refs[i] = lease->ref;
+	discards->maps[i].address = lease->address;
+	discards->maps[i].length = map_length(lease);
+	forget(table, lease);
+}
+
+static bool is_full(const struct discards *discards)
+{
+	return discards->slots.n == MESSAGE_MAX_SLOTS;
+}
+
+bool lease_table_take(struct lease_table *table, const struct slot_ref *ref, struct discards *discards)
+{
+	struct lease *lease;
+
+	if (ref->slot >= table->n_slots || is_full(discards))
+		return false;
+	lease = &table->leases[ref->slot];
+	if (!lease->mapped || lease->ref.generation != ref->generation)
+		return false;
+	take(table, lease, discards);
+	return true;
+}
+
+bool lease_table_discard(struct lease_table *table, struct lease *lease, struct discards *discards)
+{
+	if (is_full(discards) || board_claim(&table->board->slots[lease->ref.slot], BOARD_CLIENT) != BOARD_CLAIM_WON)
+		return false;
+	take(table, lease, discards);
+	return true;
+}
+
+void lease_table_discard_superseded(struct lease_table *table, struct discards *discards)
+{
+	struct lease *lease, *next;
+
+	DL_FOREACH_SAFE(table->superseded, lease, next)
+		lease_table_discard(table, lease, discards);
+}
+
+/* ---- trimming ---- */
+
+struct candidate {
+	uint64_t last_used;
+	uint32_t slot;
+};
+
+static int compare_use(const void *a, const void *b)
+{
+	const struct candidate *one = a, *other = b;
+
+	return (one->last_used > other->last_used) - (one->last_used < other->last_used);
+}
+
+void lease_table_trim(struct lease_table *table, uint64_t bytes, uint32_t n, struct discards *discards)
+{
+	_cleanup_(freep) struct candidate *candidates = NULL;
+	size_t n_candidates = 0;
+
+	if (table->mapped_bytes <= bytes && table->n_mapped <= n)
+		return;
+	candidates = calloc(table->n_mapped, sizeof(*candidates));
+	if (!candidates)
+		return;
+
+	for (uint32_t i = 0; i < table->n_slots; i++) {
+		const struct board_slot *slot = &table->board->slots[i];
+
+		if (table->leases[i].mapped && !board_is_pinned(slot))
+			candidates[n_candidates++] = (struct candidate){.last_used = board_last_used(slot), .slot = i};
+	}
+	qsort(candidates, n_candidates, sizeof(*candidates), compare_use);
+	for (size_t i = 0; i < n_candidates && (table->mapped_bytes > bytes || table->n_mapped > n); i++)
+		lease_table_discard(table, &table->leases[candidates[i].slot], discards);
+}
+
+void discards_unmap(const struct discards *discards)
+{
+	for (uint32_t i = 0; i < discards->slots.n; i++)
+		munmap(discards->maps[i].address, discards->maps[i].length);
+}

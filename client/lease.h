@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef CLIENT_LEASE_H
+#define CLIENT_LEASE_H
+
+/*
+ * The leases of a connection: a record for each slot of the board, in an array that is never moved, and a table from windows to the slot of
+ * the newest lease on them. The caller holds the connection's lock.
+ *
+ * A lease leaves the table when the server has taken it back, or when this client has claimed it to trim its own cache. Whoever takes it
+ * out unmaps it, and tells the server.
+ */
+
+#include "proto/board.h"
+#include "proto/message.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct window;
+
+struct lease {
+	bool mapped;
+	struct slot_ref ref;
+	uint64_t file;
+	uint64_t offset;
+	uint64_t length; /* in bytes; a lease up to the end of the file may end within a page */
+	void *address;
+	uint64_t n_windows;        /* entries that lead here: without one, nobody will ever come back to it */
+	struct lease *prev, *next; /* table->superseded */
+};
+
+struct lease_table {
+	struct board *board; /* borrowed */
+	uint64_t window_bytes;
+	struct lease *leases; /* a record for each slot */
+	uint32_t n_slots;     /* that were ever used */
+	uint32_t n_mapped;
+	uint64_t mapped_bytes;
+	struct window *windows;
+	struct lease *superseded; /* leases without a window */
+};
+
+/* Leases that were taken out of the table and are still to unmap. */
+struct discards {
+	struct slot_list slots;
+	struct {
+		void *address;
+		size_t length;
+	} maps[MESSAGE_MAX_SLOTS];
+};
+
+/* 0 or -ENOMEM. */
+int lease_table_init(struct lease_table *table, struct board *board, uint64_t window_bytes);
+
+/* Unmaps all that is left. */
+void lease_table_deinit(struct lease_table *table);
+
+/* The newest lease on the range's first window, if it has the whole range; else NULL. */
+struct lease *lease_table_find(struct lease_table *table, uint64_t file, uint64_t begin, uint64_t end);
+
+/* Puts a lease that was just mapped in its record. 0, or -ENOMEM with nothing done. */
+int lease_table_add(struct lease_table *table, const struct lease *lease);
+
+/* Takes a lease that the server has taken back out, for unmapping. False if it is not there (any more), or if @discards is full. */
+bool lease_table_take(struct lease_table *table, const struct slot_ref *ref, struct discards *discards);
+
+/* Claims and takes out one lease, unless it is pinned. */
+bool lease_table_discard(struct lease_table *table, struct lease *lease, struct discards *discards);
+
+/* Claims and takes out idle leases: all superseded ones. */
+void lease_table_discard_superseded(struct lease_table *table, struct discards *discards);
+
+/*
+ * Claims and takes out idle leases, the least recently used first, until at most @bytes are mapped in at most @n leases, or @discards is
+ * full.
+ */
+void lease_table_trim(struct lease_table *table, uint64_t bytes, uint32_t n, struct discards *discards);
+
+/* Unmaps them. They stay listed. */
+void discards_unmap(const struct discards *discards);
+
+#endif

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How a cursor gets to a place: by a lease that the client has, which costs nothing, or by asking the server for one.
+ *
+ * The size of the file that is known here may be of yesterday. Whatever is asked beyond it is asked of the server.
+ */
+#include "config.h"
+
+#include "client/cursor.h"
+
+#include "client/call.h"
+#include "client/client.h"
+#include "client/file.h"
+#include "proto/util.h"
+
+#include <limits.h>
+
+/* A move under way. */
+struct move {
+	struct smmap_cursor *cursor;
+	struct connection *connection; /* a reference */
+	uint64_t file;                 /* its id there */
+	uint64_t deadline_ms;
+	struct place place; /* when it is there: pinned */
+};
+
+enum { MOVE_AGAIN = 1 }; /* what is known has changed: look again */
+
+static uint32_t remaining_ms(const struct move *move)
+{
+	uint64_t now_ms = clock_ms();
+
+	return (uint32_t)(move->deadline_ms > now_ms ? move->deadline_ms - now_ms : 0);
+}
+
+/* Asks for a lease. 0 and a place, which has no data past the end of the file; MOVE_AGAIN; or an error. */
+static int ask_lease(struct move *move, uint64_t offset, uint64_t length)
+{
+	struct file *file = move->cursor->file;
+	struct message request = {
+		.type = MESSAGE_LEASE,
+		.lease =
+			{
+				.file = move->file,
+				.offset = offset,
+				.length = length,
+				.deadline_ms = remaining_ms(move),
+				.ahead = move->cursor->ahead,
+			},
+	};
+	struct call call = {0};
+	int r;
+
+	r = call_run(&call, move->connection, &request, -1, move->deadline_ms);
+	/* A server that is gone may be back, and knows nothing. */
+	if (r == -ENOTCONN && remaining_ms(move))
+		return MOVE_AGAIN;
+	if (r < 0)
+		return r;
+	if (call.answer.type == MESSAGE_REOPEN) {
+		file_detach(file, move->file);
+		return remaining_ms(move) ? MOVE_AGAIN : -ETIMEDOUT;
+	}
+	if (call.answer.type != MESSAGE_LEASED)
+		return -EPROTO;
+
+	atomic_store(&file->size, call.answer.leased.file_size);
+	move->place = (struct place){
+		.slot = call.answer.leased.lease.slot,
+		.data = call.address,
+		.begin = call.answer.leased.offset,
+		.end = call.answer.leased.offset + call.answer.leased.length,
+	};
+	return 0;
+}
+
+/* Whether the file still ends where it is known to: MOVE_AGAIN if not, 0 if so; or an error. */
+static int probe_end(struct move *move, uint64_t known)
+{
+	struct move probe = *move;
+	int r;
+
+	probe.place = (struct place){0};
+	r = ask_lease(&probe, known, 1);
+	if (r)
+		return r;
+	if (probe.place.data)
+		connection_unpin(move->connection, &probe.place);
+	return atomic_load(&move->cursor->file->size) == known ? 0 : MOVE_AGAIN;
+}
+
+/* By a lease that is there: then *@hit is set. 0, MOVE_AGAIN, or an error. */
+static int move_by_hit(struct move *move, uint64_t offset, size_t size, bool *hit)
+{
+	uint64_t known = atomic_load(&move->cursor->file->size);
+	uint64_t end = size ? offset + size : offset + 1;
+	int r = 0;
+
+	*hit = offset < known && connection_find(move->connection, move->file, offset, min_u64(end, known), &move->place);
+	if (!*hit)
+		return 0;
+	if (end > known)
+		r = probe_end(move, known);
+	if (r) {
+		connection_unpin(move->connection, &move->place);
+		return r;
+	}
+	atomic_fetch_add_explicit(&move->cursor->client->hits, 1, memory_order_relaxed);
+	return 0;
+}
+
+static int move_by_miss(struct move *move, uint64_t offset, size_t size)
+{
+	struct smmap_cursor *cursor = move->cursor;
+	int r;
+
+	atomic_fetch_add_explicit(&cursor->client->misses, 1, memory_order_relaxed);
+	if (!cursor->whole)
+		return ask_lease(move, offset, size ? size : 1);
+
+	r = offset < atomic_load(&cursor->file->size) ? ask_lease(move, 0, INT64_MAX) : ask_lease(move, offset, 1);
+	if (r == -EFBIG || r == -EDQUOT) {
+		cursor->whole = false;
+		return MOVE_AGAIN;
+	}
+	return r;
+}
+
+/* One attempt, on the connection that there is now. */
+static int try_move(struct move *move, uint64_t offset, size_t size)
+{
+	bool hit;
+	int r;
+
+	r = file_attach(move->cursor->file, move->deadline_ms, &move->connection, &move->file);
+	if (r < 0)
+		return r;
+	move->place = (struct place){0};
+	r = move_by_hit(move, offset, size, &hit);
+	if (!r && !hit)
+		r = move_by_miss(move, offset, size);
+	/* It may have been granted for a file that was shorter, or is by now. */
+	if (!r && move->place.data && (offset < move->place.begin || offset >= move->place.end)) {
+		connection_unpin(move->connection, &move->place);
+		r = MOVE_AGAIN;
+	}
+	if (r || !move->place.data)
+		connection_unref(move->connection);
+	return r;
+}
+
+ssize_t cursor_move(struct smmap_cursor *cursor, uint64_t offset, size_t size)
+{
+	struct move move = {.cursor = cursor, .deadline_ms = client_deadline(cursor->client)};
+	uint64_t there;
+	int r;
+
+	do
+		r = try_move(&move, offset, size);
+	while (r == MOVE_AGAIN);
+	if (r < 0 || !move.place.data)
+		return r;
+
+	cursor->connection = move.connection;
+	cursor->place = move.place;
+	there = min_u64(move.place.end - offset, SSIZE_MAX);
+	return (ssize_t)(size ? min_u64(there, size) : there);
+}

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+
+#include "daemon/client.h"
+
+#include "proto/util.h"
+
+#include <assert.h>
+#include <string.h>
+
+void client_init(struct client *client, pid_t pid, uid_t uid, struct text name, struct board *board)
+{
+	*client = (struct client){.pid = pid, .uid = uid, .board = *board, .free_slot = NO_SLOT};
+	memcpy(client->name, name.data, min_u64(name.length, MESSAGE_MAX_NAME));
+	*board = (struct board){0};
+}
+
+void client_deinit(struct client *client)
+{
+	struct client_file *file, *next;
+
+	assert(!client->n_leases);
+	HASH_ITER(hh, client->files, file, next)
+	{
+		HASH_DEL(client->files, file);
+		free(file);
+	}
+	free(client->slots);
+	board_deinit(&client->board);
+}
+
+/* ---- slots ---- */
+
+static int add_slot(struct client *client)
+{
+	if (client->n_slots == client->board.n_slots)
+		return -EDQUOT;
+	if (client->n_slots == client->size_slots) {
+		uint32_t size = client->size_slots ? client->size_slots * 2 : 16;
+		struct client_slot *slots = reallocarray(client->slots, size, sizeof(*slots));
+
+		if (!slots)
+			return -ENOMEM;
+		client->slots = slots;
+		client->size_slots = size;
+	}
+
+	client->slots[client->n_slots] = (struct client_slot){.next_free = client->free_slot};
+	client->free_slot = client->n_slots++;
+	return 0;
+}
+
+int client_take_slot(struct client *client, struct lease *lease, struct slot_ref *ref)
+{
+	struct client_slot *slot;
+	int r;
+
+	if (client->free_slot == NO_SLOT) {
+		r = add_slot(client);
+		if (r < 0)
+			return r;
+	}
+
+	slot = &client->slots[client->free_slot];
+	slot->lease = lease;
+	*ref = (struct slot_ref){.slot = client->free_slot, .generation = slot->generation};
+	client->free_slot = slot->next_free;
+	client->n_leases++;
+	return 0;
+}
+
+void client_free_slot(struct client *client, uint32_t index)
+{
+	struct client_slot *slot = &client->slots[index];
+
+	board_free(&client->board.slots[index]);
+	slot->lease = NULL;
+	slot->generation++;
+	slot->next_free = client->free_slot;
+	client->free_slot = index;
+	client->n_leases--;
+}
+
+struct lease *client_find_lease(const struct client *client, const struct slot_ref *ref)
+{
+	const struct client_slot *slot;
+
+	if (ref->slot >= client->n_slots)
+		return NULL;
+	slot = &client->slots[ref->slot];
+	return slot->generation == ref->generation ? slot->lease : NULL;
+}
+
+/* ---- files ---- */
+
+static struct client_file *find_file(const struct client *client, uint64_t id)
+{
+	struct client_file *file;
+
+	HASH_FIND(hh, client->files, &id, sizeof(id), file);
+	return file;
+}
+
+static void free_file(struct client *client, struct client_file *file)
+{
+	HASH_DEL(client->files, file);
+	free(file);
+}
+
+int client_open_file(struct client *client, uint64_t id)
+{
+	struct client_file *file = find_file(client, id);
+
+	if (file) {
+		file->n_opens++;
+		return 0;
+	}
+	if (HASH_COUNT(client->files) >= CLIENT_MAX_FILES)
+		return -EDQUOT;
+
+	file = calloc(1, sizeof(*file));
+	if (!file)
+		return -ENOMEM;
+	file->id = id;
+	file->n_opens = 1;
+	HASH_ADD(hh, client->files, id, sizeof(file->id), file);
+	if (!hash_added(file, hh)) {
+		free(file);
+		return -ENOMEM;
+	}
+	return 1;
+}
+
+int client_close_file(struct client *client, uint64_t id)
+{
+	struct client_file *file = find_file(client, id);
+
+	if (!file)
+		return -EBADF;
+	if (--file->n_opens)
+		return 0;
+	free_file(client, file);
+	return 1;
+}
+
+void client_forget_file(struct client *client, uint64_t id)
+{
+	struct client_file *file = find_file(client, id);
+
+	if (file)
+		free_file(client, file);
+}
+
+bool client_has_file(const struct client *client, uint64_t id)
+{
+	return find_file(client, id) != NULL;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DAEMON_COMMAND_H
+#define DAEMON_COMMAND_H
+
+/*
+ * What `smmapd` does, by its first argument. Each command parses its own arguments, of which the first is its name, and returns the exit
+ * status.
+ */
+
+#include "daemon/limits.h"
+
+#include <limits.h>
+#include <stdint.h>
+
+struct smmap_client;
+
+enum exit_status {
+	EXIT_DONE = 0,
+	EXIT_FAILED = 1,
+	EXIT_USAGE = 2,
+	EXIT_NO_SERVER = 3,
+};
+
+int command_serve(int argc, char **argv);
+int command_exec(int argc, char **argv);
+int command_status(int argc, char **argv);
+int command_cat(int argc, char **argv);
+int command_warm(int argc, char **argv);
+int command_collect(int argc, char **argv);
+int command_drop(int argc, char **argv);
+
+/* ---- what they share ---- */
+
+/* Prints a message to standard error: "smmapd: ...", in the manner of printf(3). */
+void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Points to --help after a message of getopt_long(3); returns EXIT_USAGE. */
+int complain_usage(void);
+
+/* Options of the server. */
+struct options {
+	char socket[PATH_MAX];
+	struct limits limits; /* checked, and fitted to the machine */
+};
+
+/*
+ * Parses the options of the server; optind is then at the first argument that is none. EXIT_DONE, or an exit status after saying why. With
+ * --help and --version *@finished is set, and all is said.
+ */
+int options_parse(struct options *options, int argc, char **argv, int *finished);
+
+/* Puts the socket's default where none was given. EXIT_DONE, or an exit status after saying why. */
+int options_default_socket(char socket[static PATH_MAX]);
+
+/* The help text of the whole program, to standard output. */
+void print_help(void);
+void print_version(void);
+
+/* Connects a command to the server at @socket (NULL: the default). EXIT_DONE, or an exit status after saying why. */
+int command_connect(struct smmap_client **client, const char *socket);
+
+/* Says why a call on @client failed, for @what, with what the server said. Returns the exit status that fits. */
+int command_failed(struct smmap_client *client, const char *what, int error);
+
+/* Parses the arguments of a command that has only --socket and --help. As options_parse(). */
+int command_parse_socket(int argc, char **argv, const char **socket, int *finished);
+
+#endif

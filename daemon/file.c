@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+
+#include "daemon/file.h"
+
+#include "daemon/region.h"
+#include "daemon/registry.h"
+#include "proto/util.h"
+
+#include <string.h>
+
+/* Undoes what of file_new() was done. */
+static void file_discard(struct registry *registry, struct file *file)
+{
+	if (file->identified)
+		HASH_DELETE(by_identity, registry->by_identity, file);
+	HASH_DELETE(by_id, registry->by_id, file);
+	free(file->label);
+	free(file);
+}
+
+int file_new(struct file **new, struct registry *registry, struct open_request *request, uid_t uid)
+{
+	struct file *file;
+
+	file = calloc(1, sizeof(*file));
+	if (!file)
+		return -ENOMEM;
+	*file = (struct file){
+		.id = registry->next_file_id,
+		.identity = {.device = request->facts->device, .inode = request->facts->inode},
+		.fd = -1,
+		.size = request->facts->size,
+		.label = strdup(request->label),
+		.uid = uid,
+	};
+
+	if (file->label)
+		HASH_ADD(by_id, registry->by_id, id, sizeof(file->id), file);
+	if (!file->label || !hash_added(file, by_id)) {
+		free(file->label);
+		free(file);
+		return -ENOMEM;
+	}
+	if (request->identified) {
+		HASH_ADD(by_identity, registry->by_identity, identity, sizeof(file->identity), file);
+		file->identified = hash_added(file, by_identity);
+		if (!file->identified) {
+			file_discard(registry, file);
+			return -ENOMEM;
+		}
+	}
+
+	file->fd = take_fd(&request->fd);
+	registry->next_file_id++;
+	registry->usage.handles++;
+	DL_APPEND(registry->bare, file);
+	*new = file;
+	return 0;
+}
+
+void file_free(struct registry *registry, struct file *file)
+{
+	DL_DELETE(registry->bare, file);
+	registry->usage.handles--;
+	close_fd(file->fd);
+	file_discard(registry, file);
+}
+
+struct file *file_find(const struct registry *registry, uint64_t id)
+{
+	struct file *file;
+
+	HASH_FIND(by_id, registry->by_id, &id, sizeof(id), file);
+	return file;
+}
+
+struct file *file_find_identity(const struct registry *registry, const struct descriptor_facts *facts)
+{
+	struct file_identity identity = {.device = facts->device, .inode = facts->inode};
+	struct file *file;
+
+	HASH_FIND(by_identity, registry->by_identity, &identity, sizeof(identity), file);
+	return file;
+}
+
+int file_refresh(struct registry *registry, struct file *file)
+{
+	struct descriptor_facts facts;
+	struct region *region, *next;
+	uint64_t old_size = file->size;
+	int r;
+
+	r = descriptor_look(file->fd, &facts);
+	if (r < 0)
+		return r;
+	file->size = min_u64(facts.size, INT64_MAX);
+	file->deleted = facts.deleted;
+	if (file->size >= old_size)
+		return 0;
+
+	HASH_ITER(by_window, file->regions, region, next)
+	{
+		if (region->window * registry->limits.window + region->length > file->size)
+			region_cut(registry, region);
+	}
+	return 0;
+}
+
+uint64_t file_window_bytes(const struct registry *registry, const struct file *file, uint64_t window)
+{
+	uint64_t begin = window * registry->limits.window;
+
+	return round_up(min_u64(registry->limits.window, file->size - begin), page_size());
+}
+
+bool file_belongs_to(const struct file *file, uid_t uid)
+{
+	return uid == 0 || (uid == file->uid && !file->shared);
+}

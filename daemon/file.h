@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DAEMON_FILE_H
+#define DAEMON_FILE_H
+
+/*
+ * A file: a regular file that the server holds open, and the regions of it. One descriptor serves all clients, whoever sent it
+ * first.
+ */
+
+#include "proto/descriptor.h"
+#include "proto/hash.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct open_request;
+struct region;
+struct registry;
+
+struct file_identity {
+	uint64_t device;
+	uint64_t inode;
+};
+
+struct file {
+	uint64_t id; /* never used for another file */
+	struct file_identity identity;
+	bool identified; /* found by its identity: not where that is weak */
+	int fd;
+	uint64_t size; /* as of the last look */
+	bool deleted;  /* no name leads to it any more */
+	char *label;   /* what a client calls it; for people, and untrusted */
+	uid_t uid;     /* who sent it */
+	bool shared;   /* other users have opened it too */
+	uint64_t n_clients; /* that have it open */
+
+	struct region *regions; /* by window; those that the file still reaches */
+	uint64_t n_regions;     /* these, and detached ones */
+	uint64_t n_draining;
+
+	UT_hash_handle by_id, by_identity; /* of the registry */
+	struct file *prev, *next;          /* registry->bare, if there is no region */
+};
+
+/* Takes request->fd on success. 0, or -ENOMEM. */
+int file_new(struct file **file, struct registry *registry, struct open_request *request, uid_t uid);
+
+/* Closes a file that has no region. */
+void file_free(struct registry *registry, struct file *file);
+
+struct file *file_find(const struct registry *registry, uint64_t id);
+struct file *file_find_identity(const struct registry *registry, const struct descriptor_facts *facts);
+
+/* Looks at its size, and whether it is deleted; regions that it no longer reaches are detached. 0 or -errno of statx(2). */
+int file_refresh(struct registry *registry, struct file *file);
+
+/* The bytes of one of its windows, cut at the end of the file, rounded up to pages. */
+uint64_t file_window_bytes(const struct registry *registry, const struct file *file, uint64_t window);
+
+/* Whether @uid may see its name and evict it: root, or the only user. */
+bool file_belongs_to(const struct file *file, uid_t uid);
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What --help and --version print. */
+#include "config.h"
+
+#include "daemon/command.h"
+
+#include <stdio.h>
+
+void print_help(void)
+{
+	fputs("Usage: smmapd [OPTIONS]                          serve, until SIGTERM or SIGINT\n"
+	      "       smmapd exec [OPTIONS] -- COMMAND [ARG...] run COMMAND with a private server\n"
+	      "       smmapd status [--json] [--clients] [--files]\n"
+	      "                                                 show figures of a running server\n"
+	      "       smmapd cat [--offset=N] [--length=N] FILE...\n"
+	      "                                                 copy files to standard output\n"
+	      "       smmapd warm FILE...                       read files ahead into memory\n"
+	      "       smmapd collect                            let go of all that nobody uses\n"
+	      "       smmapd drop PATH                          let go of all below PATH\n"
+	      "\n"
+	      "One server keeps what all processes of the host have mapped within its limits, and\n"
+	      "shares it among them.\n"
+	      "\n"
+	      "Options of the server:\n"
+	      "  --max-memory=SIZE    bytes mapped, or a share of the memory (default: 50%)\n"
+	      "  --max-handles=N      open files (default: 8192)\n"
+	      "  --max-maps=N         regions mapped (default: 32768)\n"
+	      "  --window-size=SIZE   bytes of a window, a power of two (default: 64M)\n"
+	      "Options of all commands:\n"
+	      "  --socket=PATH        the server's socket (default: $SMMAP_SOCKET, else\n"
+	      "                       $XDG_RUNTIME_DIR/smmapd.sock if it is there, else\n"
+	      "                       /run/smmapd/smmapd.sock)\n"
+	      "  -h, --help           show this\n"
+	      "  -V, --version        show the version\n"
+	      "SIZE is in bytes, or with K, M, G or T, powers of 1024.\n"
+	      "\n"
+	      "Exit status: 0 done, 1 failed, 2 wrong usage, 3 no server there.\n"
+	      "More: man smmapd, man smmap-client.\n",
+	      stdout);
+}
+
+void print_version(void)
+{
+	puts(PACKAGE_STRING);
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+
+#include "daemon/lease.h"
+
+#include "daemon/client.h"
+#include "daemon/region.h"
+#include "daemon/registry.h"
+#include "proto/board.h"
+#include "proto/pulse.h"
+#include "proto/util.h"
+
+static struct board_slot *slot_of(const struct lease *lease)
+{
+	return &lease->client->board.slots[lease->ref.slot];
+}
+
+int lease_new(struct lease **new, struct registry *registry, struct client *client, uint64_t n)
+{
+	struct lease *lease;
+	size_t size;
+	int r;
+
+	if (__builtin_mul_overflow(n, sizeof(struct hold), &size) || __builtin_add_overflow(size, sizeof(*lease), &size))
+		return -ENOMEM;
+	lease = calloc(1, size);
+	if (!lease)
+		return -ENOMEM;
+	lease->client = client;
+	r = client_take_slot(client, lease, &lease->ref);
+	if (r < 0) {
+		free(lease);
+		return r;
+	}
+
+	registry->usage.leases++;
+	*new = lease;
+	return 0;
+}
+
+void lease_hold(struct lease *lease, struct region *region)
+{
+	struct hold *hold = &lease->holds[lease->n_holds++];
+
+	hold->lease = lease;
+	hold->region = region;
+	region->n_holds++;
+	DL_APPEND(region->holds, hold);
+}
+
+void lease_grant_pin(struct lease *lease, uint32_t second)
+{
+	board_grant(slot_of(lease), second);
+}
+
+void lease_end(struct registry *registry, struct lease *lease)
+{
+	uint64_t use = lease_last_used(registry, lease);
+
+	registry->counters.hits += board_hits(slot_of(lease));
+	if (lease->recalled)
+		DL_DELETE(registry->recalled, lease);
+	if (lease->recalled && !lease->told)
+		DL_DELETE2(lease->client->untold, lease, prev_untold, next_untold);
+
+	for (uint64_t i = 0; i < lease->n_holds; i++) {
+		struct hold *hold = &lease->holds[i];
+		struct region *region = hold->region;
+
+		DL_DELETE(region->holds, hold);
+		region->n_holds--;
+		region_touch(registry, region, use);
+		region_settle(registry, region);
+	}
+
+	client_free_slot(lease->client, lease->ref.slot);
+	registry->usage.leases--;
+	free(lease);
+}
+
+bool lease_recall(struct registry *registry, struct lease *lease)
+{
+	if (lease->recalled)
+		return true;
+	/* A lease that its client has claimed is on its way back already. */
+	if (board_claim(slot_of(lease), BOARD_SERVER) == BOARD_CLAIM_PINNED)
+		return false;
+
+	registry->counters.recalls++;
+	lease->recalled = true;
+	lease->recalled_ms = registry->now_ms;
+	DL_APPEND(registry->recalled, lease);
+	DL_APPEND2(lease->client->untold, lease, prev_untold, next_untold);
+	return true;
+}
+
+void lease_tell(struct lease *lease)
+{
+	lease->told = true;
+	DL_DELETE2(lease->client->untold, lease, prev_untold, next_untold);
+}
+
+void lease_cut(struct registry *registry, struct lease *lease, uint64_t file_size)
+{
+	if (lease->offset + lease->length <= file_size)
+		return;
+	board_mark_stale(slot_of(lease));
+	lease_recall(registry, lease);
+}
+
+bool lease_is_pinned(const struct lease *lease)
+{
+	return !lease->recalled && board_is_pinned(slot_of(lease));
+}
+
+uint64_t lease_last_used(const struct registry *registry, const struct lease *lease)
+{
+	uint64_t latest = pulse_instant(pulse_epoch(registry->pulse) + 1) - 1;
+
+	return min_u64(board_last_used(slot_of(lease)), latest);
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DAEMON_LEASE_H
+#define DAEMON_LEASE_H
+
+/*
+ * A lease: one client's right to a run of adjacent regions of one file, which the client has mapped in one piece. It has a slot on the
+ * client's board, where its pins are counted.
+ *
+ * It is live until it is recalled, which needs that nothing pins it, and ends when the client says that it is unmapped, or is
+ * gone. The server keeps in its own memory what it has recalled: the board can't change that.
+ */
+
+#include "proto/message.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct client;
+struct lease;
+struct region;
+struct registry;
+
+/* A lease's part in one region. */
+struct hold {
+	struct lease *lease;
+	struct region *region;
+	struct hold *prev, *next; /* region->holds */
+};
+
+struct lease {
+	struct client *client;
+	struct slot_ref ref;
+	uint64_t offset; /* in the file */
+	uint64_t length; /* in bytes; the last page may be a part of one */
+
+	bool recalled;
+	bool told; /* the recall is on the bell */
+	uint64_t recalled_ms;
+	struct lease *prev, *next;               /* registry->recalled, if it is */
+	struct lease *prev_untold, *next_untold; /* client->untold, if it is recalled and not told */
+
+	uint64_t n_holds;
+	struct hold holds[];
+};
+
+/* Allocates a lease of @n regions for @client, with a slot, and counts it. 0, -EDQUOT if no slot is free, -ENOMEM. */
+int lease_new(struct lease **lease, struct registry *registry, struct client *client, uint64_t n);
+
+/* Sets its next region. */
+void lease_hold(struct lease *lease, struct region *region);
+
+/* Gives it its first pin, the requester's. @second is the pulse's. */
+void lease_grant_pin(struct lease *lease, uint32_t second);
+
+/* Ends the lease: its slot is free, its regions lose it. */
+void lease_end(struct registry *registry, struct lease *lease);
+
+/* Takes the lease back, unless it is pinned (false). Also true if that was done before. */
+bool lease_recall(struct registry *registry, struct lease *lease);
+
+/* The client has been told of the recall. */
+void lease_tell(struct lease *lease);
+
+/* Marks it stale if it reaches past @file_size, and takes it back, now or when its pins have ended. */
+void lease_cut(struct registry *registry, struct lease *lease, uint64_t file_size);
+
+bool lease_is_pinned(const struct lease *lease);
+
+/* Its last use, as far as the board tells: never in the future. */
+uint64_t lease_last_used(const struct registry *registry, const struct lease *lease);
+
+#endif

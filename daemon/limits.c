@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+
+#include "daemon/limits.h"
+
+#include "daemon/size.h"
+#include "proto/util.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+/* Descriptors that are neither a file's nor a client's: the loop, the socket, the pulse, standard streams, those just received. */
+#define RESERVED_DESCRIPTORS 20
+/* Descriptors that a client needs: its socket, the bell, and the board while it is handed over or a file that waits to be opened. */
+#define CLIENT_DESCRIPTORS 3
+/* Maps that are neither regions nor boards: the program, its libraries, heap and stacks. */
+#define RESERVED_MAPS 512
+
+void limits_default(struct limits *limits)
+{
+	uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * page_size();
+
+	*limits = (struct limits){
+		.memory = memory / 100 * LIMITS_DEFAULT_MEMORY_PERCENT,
+		.handles = LIMITS_DEFAULT_HANDLES,
+		.maps = LIMITS_DEFAULT_MAPS,
+		.window = LIMITS_DEFAULT_WINDOW,
+	};
+}
+
+int limits_check(const struct limits *limits, char *complaint, size_t size)
+{
+	char memory[SIZE_TEXT_MAX], window[SIZE_TEXT_MAX];
+
+	if (limits->window < page_size() || limits->window & (limits->window - 1) || limits->window > UINT64_C(1) << 40) {
+		snprintf(complaint, size, "window-size is %s: it has to be a power of two, from a page (%" PRIu64 " bytes) to 1 TiB",
+			 size_print(limits->window, window), page_size());
+		return -EINVAL;
+	}
+	if (limits->memory < limits->window) {
+		snprintf(complaint, size, "max-memory is %s, less than one window of %s: raise it, or lower window-size",
+			 size_print(limits->memory, memory), size_print(limits->window, window));
+		return -EINVAL;
+	}
+	if (limits->memory > INT64_MAX) {
+		snprintf(complaint, size, "max-memory is past 2^63 - 1 bytes");
+		return -EINVAL;
+	}
+	if (!limits->handles) {
+		snprintf(complaint, size, "max-handles is 0: at least one file has to be open");
+		return -EINVAL;
+	}
+	if (!limits->maps) {
+		snprintf(complaint, size, "max-maps is 0: at least one region has to be mapped");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* The highest number of descriptors that this process may have open. */
+static uint64_t raise_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 1024;
+	if (limit.rlim_cur < limit.rlim_max) {
+		struct rlimit raised = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+
+		if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+			limit = raised;
+	}
+	return limit.rlim_cur;
+}
+
+/* vm.max_map_count; the kernel's default where it can't be read. */
+static uint64_t max_map_count(void)
+{
+	FILE *file = fopen("/proc/sys/vm/max_map_count", "re");
+	uint64_t value;
+	char text[32];
+
+	if (!file)
+		return 65530;
+	if (!fgets(text, sizeof(text), file))
+		text[0] = '\0';
+	fclose(file);
+	text[strcspn(text, "\n")] = '\0';
+	return number_parse(text, &value) < 0 ? 65530 : value;
+}
+
+/* Lowers *@limit to @most, and says so. */
+static int lower(uint64_t *limit, uint64_t most, const char *name, const char *why, char *complaint, size_t size)
+{
+	size_t length = strlen(complaint);
+
+	if (*limit <= most)
+		return 0;
+	snprintf(complaint + length, size - length, "%smax-%s lowered from %" PRIu64 " to %" PRIu64 ": %s", length ? "; " : "", name,
+		 *limit, most, why);
+	*limit = most;
+	return 1;
+}
+
+int limits_fit(struct limits *limits, char *complaint, size_t size)
+{
+	uint64_t descriptors = raise_descriptors();
+	uint64_t map_count = max_map_count();
+	int lowered = 0;
+
+	complaint[0] = '\0';
+	if (descriptors < RESERVED_DESCRIPTORS + 2 * CLIENT_DESCRIPTORS)
+		return -EMFILE;
+	descriptors -= RESERVED_DESCRIPTORS;
+
+	/* Half of the descriptors at most are for files, the rest for clients. */
+	lowered += lower(&limits->handles, descriptors / 2, "handles", "the limit on open files (RLIMIT_NOFILE) allows no more",
+			 complaint, size);
+	limits->clients = (descriptors - limits->handles) / CLIENT_DESCRIPTORS;
+
+	/* A region is a map of its own at worst, and so is a client's board. */
+	if (map_count < 2 * (RESERVED_MAPS + limits->clients))
+		return -ENOMEM;
+	lowered += lower(&limits->maps, map_count - RESERVED_MAPS - limits->clients, "maps", "vm.max_map_count allows no more", complaint,
+			 size);
+	return lowered;
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+
+#include "daemon/listener.h"
+
+#include "proto/address.h"
+#include "proto/channel.h"
+#include "proto/util.h"
+
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#define BACKLOG 512
+
+/* The folder of the socket, made if need be, and locked: two servers that start at once take turns. The descriptor, or -errno. */
+static int lock_folder(const char *path)
+{
+	_cleanup_(close_fdp) int fd = -1;
+	char copy[PATH_MAX];
+	const char *folder;
+	int r;
+
+	snprintf(copy, sizeof(copy), "%s", path);
+	folder = dirname(copy);
+	if (mkdir(folder, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+
+	do
+		r = flock(fd, LOCK_EX);
+	while (r < 0 && errno == EINTR);
+	return r < 0 ? -errno : take_fd(&fd);
+}
+
+static int try_bind(int fd, const struct sockaddr_un *address, socklen_t length)
+{
+	/* Whoever can reach the path may connect. */
+	mode_t saved = umask(0111);
+	int r = bind(fd, (const struct sockaddr *)address, length) < 0 ? -errno : 0;
+
+	umask(saved);
+	return r;
+}
+
+/* Removes what is at @path if it is the socket of a server that is gone. 0 or -errno. */
+static int remove_dead(const char *path)
+{
+	_cleanup_(close_fdp) int fd = -1;
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -EEXIST;
+	fd = address_connect(path);
+	if (fd >= 0 || fd == -EAGAIN)
+		return -EADDRINUSE;
+	if (fd != -ENOTCONN)
+		return fd;
+	return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+static int bind_and_listen(struct listener *listener, int fd)
+{
+	_cleanup_(close_fdp) int folder = -1;
+	struct sockaddr_un address;
+	struct stat st;
+	int length, r;
+
+	length = channel_address(&address, listener->path);
+	if (length < 0)
+		return length;
+	folder = lock_folder(listener->path);
+	if (folder < 0)
+		return folder;
+
+	r = try_bind(fd, &address, (socklen_t)length);
+	if (r == -EADDRINUSE) {
+		r = remove_dead(listener->path);
+		if (r < 0)
+			return r;
+		r = try_bind(fd, &address, (socklen_t)length);
+	}
+	if (r < 0)
+		return r;
+	if (listen(fd, BACKLOG) < 0 || lstat(listener->path, &st) < 0) {
+		r = -errno;
+		unlink(listener->path);
+		return r;
+	}
+	listener->device = st.st_dev;
+	listener->inode = st.st_ino;
+	return 0;
+}
+
+static void complain(int error, const char *path, char *complaint, size_t size)
+{
+	switch (-error) {
+	case EADDRINUSE:
+		snprintf(complaint, size, "a server is running on %s already: stop that one, or choose another --socket", path);
+		break;
+	case EEXIST:
+		snprintf(complaint, size, "%s is there and is not a socket: choose another --socket", path);
+		break;
+	case ENAMETOOLONG:
+		snprintf(complaint, size, "%s is too long for a socket (at most 107 bytes): choose another --socket", path);
+		break;
+	case EACCES:
+	case EPERM:
+		snprintf(complaint, size, "no permission to make the socket %s: choose a --socket in a folder of your own", path);
+		break;
+	default:
+		snprintf(complaint, size, "can't listen on %s: %s", path, strerror(-error));
+	}
+}
+
+int listener_open(struct listener *listener, const char *path, char *complaint, size_t size)
+{
+	_cleanup_(close_fdp) int fd = -1;
+	int r;
+
+	*listener = LISTENER_NONE;
+	if (strlen(path) >= sizeof(listener->path)) {
+		complain(-ENAMETOOLONG, path, complaint, size);
+		return -ENAMETOOLONG;
+	}
+	strcpy(listener->path, path);
+
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	r = fd < 0 ? -errno : bind_and_listen(listener, fd);
+	if (r < 0) {
+		complain(r, path, complaint, size);
+		return r;
+	}
+	listener->fd = take_fd(&fd);
+	return 0;
+}
+
+void listener_close(struct listener *listener)
+{
+	struct stat st;
+
+	if (listener->fd < 0)
+		return;
+	close_fdp(&listener->fd);
+	if (lstat(listener->path, &st) == 0 && st.st_dev == listener->device && st.st_ino == listener->inode)
+		unlink(listener->path);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DAEMON_LISTENER_H
+#define DAEMON_LISTENER_H
+
+/*
+ * The socket that clients connect to, as a file. A socket file that a dead server has left is taken over; a live one is left alone.
+ */
+
+#include <limits.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct listener {
+	int fd;
+	char path[PATH_MAX];
+	dev_t device; /* of the file that is ours to remove */
+	ino_t inode;
+};
+
+#define LISTENER_NONE           \
+	(struct listener)       \
+	{                       \
+		.fd = -1        \
+	}
+
+/*
+ * Binds and listens, for every user of the host that can reach the path. The folder is made if only itself is missing. 0; -EADDRINUSE if
+ * a server is there; another -errno; each with a sentence in @complaint (@size bytes).
+ */
+int listener_open(struct listener *listener, const char *path, char *complaint, size_t size);
+
+/* Closes it, and removes the file if it is still ours. */
+void listener_close(struct listener *listener);
+
+#endif

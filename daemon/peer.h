@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DAEMON_PEER_H
+#define DAEMON_PEER_H
+
+/*
+ * A peer: the connection to one client. It turns packets into requests, and answers into packets, and rings the client's bell.
+ *
+ * A peer that breaks the protocol, is gone, or does not read what it asked for is failed: it is marked, and the server ends it when
+ * nothing is in the middle of using it.
+ */
+
+#include "daemon/client.h"
+
+#include <stdbool.h>
+#include <uv.h>
+
+struct answer;
+struct server;
+
+struct peer {
+	struct server *server;
+	uv_poll_t poll;
+	int socket;
+	int bell; /* our end */
+	pid_t pid;
+	uid_t uid;
+	bool greeted; /* said HELLO: there is a client */
+	bool failed;
+	struct client client;
+	struct peer *prev, *next; /* server->peers */
+};
+
+/* Makes a peer of an accepted connection; takes *@socket. 0 or -errno. */
+int peer_new(struct server *server, int *socket);
+
+/* Ends the connection and all that the client had. The memory goes when the loop has let go of it. */
+void peer_end(struct peer *peer);
+
+/* Has the server end it soon. */
+void peer_fail(struct peer *peer);
+
+/* Sends an answer, unless the peer has failed; it fails if that is not possible. */
+void peer_answer(struct peer *peer, const struct answer *answer);
+
+/* Tells the client what was recalled, as far as the bell takes it. */
+void peer_ring(struct peer *peer);
+
+struct peer *peer_of_client(struct client *client);
+
+#endif

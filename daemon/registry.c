@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+
+#include "daemon/registry.h"
+
+#include "daemon/client.h"
+#include "daemon/file.h"
+#include "daemon/lease.h"
+#include "daemon/region.h"
+#include "daemon/room.h"
+#include "proto/pulse.h"
+#include "proto/util.h"
+
+#include <assert.h>
+#include <string.h>
+
+void registry_init(struct registry *registry, const struct limits *limits, struct pulse *pulse)
+{
+	*registry = (struct registry){.limits = *limits, .pulse = pulse, .next_file_id = 1};
+	pulse->window_bytes = limits->window;
+	pulse->limit_memory_bytes = limits->memory;
+	pulse->limit_handles = limits->handles;
+	pulse->limit_maps = limits->maps;
+}
+
+void registry_deinit(struct registry *registry)
+{
+	struct region *region, *next;
+
+	assert(!registry->clients);
+	DL_FOREACH_SAFE(registry->oldest, region, next)
+		region_evict(registry, region);
+	while (registry->bare)
+		file_free(registry, registry->bare);
+}
+
+void registry_publish(struct registry *registry)
+{
+	struct pulse *pulse = registry->pulse;
+
+	atomic_store_explicit(&pulse->memory_bytes, registry->usage.memory, memory_order_relaxed);
+	atomic_store_explicit(&pulse->handles, registry->usage.handles, memory_order_relaxed);
+	atomic_store_explicit(&pulse->maps, registry->usage.maps, memory_order_relaxed);
+}
+
+/* ---- files ---- */
+
+/* A file that no client has open and no name leads to is of no use to anyone. */
+static void let_go_if_deleted(struct registry *registry, struct file *file)
+{
+	struct region *region, *next;
+
+	if (file->n_clients || !file->deleted)
+		return;
+	HASH_ITER(by_window, file->regions, region, next)
+	{
+		if (!region->draining)
+			region_evict(registry, region);
+	}
+	if (!file->n_regions)
+		file_free(registry, file);
+}
+
+void registry_look_around(struct registry *registry)
+{
+	struct file *file, *next;
+
+	HASH_ITER(by_id, registry->by_id, file, next)
+	{
+		if (file_refresh(registry, file) == 0)
+			let_go_if_deleted(registry, file);
+	}
+}
+
+int registry_open(struct registry *registry, struct client *client, struct open_request *request, struct file **found)
+{
+	struct file *file = request->identified ? file_find_identity(registry, request->facts) : NULL;
+	int r;
+
+	if (!file) {
+		if (!room_make_handle(registry, request->in_turn))
+			return REGISTRY_NO_ROOM;
+		r = file_new(&file, registry, request, client->uid);
+		if (r < 0)
+			return r;
+	}
+	r = client_open_file(client, file->id);
+	if (r < 0)
+		return r;
+
+	file->n_clients += (uint64_t)r;
+	file->shared = file->shared || file->uid != client->uid;
+	*found = file;
+	return 0;
+}
+
+int registry_close(struct registry *registry, struct client *client, uint64_t file_id)
+{
+	struct file *file = file_find(registry, file_id);
+	int r;
+
+	r = client_close_file(client, file_id);
+	if (r > 0 && file) {
+		file->n_clients--;
+		if (file_refresh(registry, file) == 0)
+			let_go_if_deleted(registry, file);
+	}
+	return r < 0 ? r : 0;
+}
+
+/* ---- eviction on demand ---- */
+
+static bool is_below(const char *label, const char *path)
+{
+	size_t length = strlen(path);
+
+	while (length && path[length - 1] == '/')
+		length--;
+	return strncmp(label, path, length) == 0 && (label[length] == '/' || label[length] == '\0');
+}
+
+static bool is_meant(const struct file *file, const struct client *client, const char *path)
+{
+	return file_belongs_to(file, client->uid) && (!path || is_below(file->label, path));
+}
+
+void registry_evict_files(struct registry *registry, struct client *client, const char *path, uint64_t *bytes, uint64_t *maps)
+{
+	struct file *file, *next_file;
+
+	HASH_ITER(by_id, registry->by_id, file, next_file)
+	{
+		struct region *region, *next;
+
+		if (!is_meant(file, client, path))
+			continue;
+		HASH_ITER(by_window, file->regions, region, next)
+		{
+			uint64_t length = region->length;
+
+			if (region->draining || !region_evict(registry, region))
+				continue;
+			*bytes += length;
+			*maps += 1;
+		}
+	}
+}
+
+bool registry_close_files(struct registry *registry, struct client *client, const char *path)
+{
+	struct file *file, *next;
+	bool draining = false;
+
+	HASH_ITER(by_id, registry->by_id, file, next)
+	{
+		if (!is_meant(file, client, path))
+			continue;
+		draining = draining || file->n_draining;
+		if (!file->n_regions)
+			file_free(registry, file);
+	}
+	return draining;
+}
+
+/* ---- clients ---- */
+
+bool registry_release(struct registry *registry, struct client *client, const struct slot_ref *ref)
+{
+	struct lease *lease = client_find_lease(client, ref);
+
+	if (!lease)
+		return false;
+	lease_end(registry, lease);
+	return true;
+}
+
+void registry_add_client(struct registry *registry, struct client *client)
+{
+	DL_APPEND(registry->clients, client);
+}
+
+void registry_remove_client(struct registry *registry, struct client *client)
+{
+	struct client_file *opened, *next;
+
+	for (uint32_t slot = 0; slot < client->n_slots; slot++)
+		if (client->slots[slot].lease)
+			lease_end(registry, client->slots[slot].lease);
+	HASH_ITER(hh, client->files, opened, next)
+	{
+		opened->n_opens = 1;
+		registry_close(registry, client, opened->id);
+	}
+	DL_DELETE(registry->clients, client);
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DAEMON_REGISTRY_H
+#define DAEMON_REGISTRY_H
+
+/*
+ * The registry: all files and regions of the server, and who leases them. It holds the limits.
+ *
+ * It knows no wire format, no socket and no clock. What can't be done at once is a positive value: the caller tries again when
+ * something was released.
+ */
+
+#include "daemon/limits.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct client;
+struct descriptor_facts;
+struct file;
+struct lease;
+struct pulse;
+struct region;
+struct slot_list;
+struct slot_ref;
+
+/* What an operation answers besides 0 and errors. */
+enum registry_condition {
+	REGISTRY_NO_ROOM = 1, /* nothing was done but that room is on its way, where that was possible */
+	REGISTRY_REOPEN,      /* the server let go of the file: it has to be opened again */
+};
+
+struct usage {
+	uint64_t memory;   /* bytes of all regions */
+	uint64_t draining; /* of these, bytes of regions that will go once their leases are unmapped */
+	uint64_t handles;
+	uint64_t maps;
+	uint64_t draining_maps;
+	uint64_t leases;
+};
+
+struct counters {
+	uint64_t grants;
+	uint64_t hits; /* of leases that have ended */
+	uint64_t evictions;
+	uint64_t recalls;
+	uint64_t waits;
+	uint64_t refusals;
+	uint64_t protocol_errors;
+};
+
+struct registry {
+	struct limits limits;
+	struct usage usage;
+	struct counters counters;
+	struct pulse *pulse;
+	uint64_t now_ms; /* set by whoever has a clock */
+
+	struct file *by_id;
+	struct file *by_identity;
+	struct file *bare;       /* files without a region, the longest so first */
+	uint64_t n_emptying;     /* files whose regions are all draining */
+	struct region *oldest;   /* regions in order of their last known use; those that drain are not among them */
+	struct lease *recalled;  /* leases that their clients have to unmap, the longest so first */
+	struct client *clients;
+	uint64_t next_file_id;
+};
+
+/* What a request to open a file brings. */
+struct open_request {
+	int fd;
+	const struct descriptor_facts *facts;
+	bool identified;   /* another descriptor with equal device and inode shows the same contents */
+	const char *label; /* copied */
+	bool in_turn;      /* nobody is waiting for room before this one */
+};
+
+/* What a request for a lease asks for. */
+struct lease_request {
+	uint64_t file;
+	uint64_t offset;
+	uint64_t length; /* at least 1; cut at the end of the file */
+	uint64_t ahead;  /* windows to lease in addition, as far as there is room anyway */
+	bool in_turn;    /* nobody is waiting for room before this one */
+};
+
+/* What it gets. Without a lease the offset is past the end of the file. */
+struct lease_grant {
+	struct lease *lease; /* borrowed */
+	int fd;              /* borrowed: the file's */
+	uint64_t file_size;
+};
+
+/* @pulse, borrowed, is where the epoch is counted and figures are published. */
+void registry_init(struct registry *registry, const struct limits *limits, struct pulse *pulse);
+
+/* Lets go of all files. There are no clients any more. */
+void registry_deinit(struct registry *registry);
+
+/*
+ * Opens a file for @client. On success *@file is set, borrowed, and request->fd is taken if the file is new, else left.
+ * 0, REGISTRY_NO_ROOM, -EDQUOT if the client has too many files open, or -ENOMEM.
+ */
+int registry_open(struct registry *registry, struct client *client, struct open_request *request, struct file **file);
+
+/* Ends one opening. -EBADF if the client does not have the file open. */
+int registry_close(struct registry *registry, struct client *client, uint64_t file_id);
+
+/*
+ * Grants @client a lease on all windows of a range, with one pin. Leases of the client itself that had to go for it are ended
+ * at once and listed in @victims: the client unmaps them before it maps the new one.
+ *
+ * 0, REGISTRY_NO_ROOM, REGISTRY_REOPEN; -EBADF if the client does not have the file open; -EFBIG if the range can never fit; -EDQUOT if the client
+ * has no slot left; -EIO, -ENOMEM and others of statx(2) and mmap(2).
+ */
+int registry_lease(struct registry *registry, struct client *client, const struct lease_request *request, struct lease_grant *grant,
+		   struct slot_list *victims);
+
+/* The client has unmapped a lease. False if it has no such lease. */
+bool registry_release(struct registry *registry, struct client *client, const struct slot_ref *ref);
+
+/*
+ * Evicts all regions that nothing pins, of the files that @client may see and whose label is @path or below it (NULL: of all). Adds
+ * what goes to *@bytes and *@maps.
+ */
+void registry_evict_files(struct registry *registry, struct client *client, const char *path, uint64_t *bytes, uint64_t *maps);
+
+/* Closes such files that have no region; true if some that are draining are left. */
+bool registry_close_files(struct registry *registry, struct client *client, const char *path);
+
+/*
+ * Looks at all files: what was truncated is noticed, and what was deleted and is not open is let go. Once a second, since nobody tells the
+ * server.
+ */
+void registry_look_around(struct registry *registry);
+
+/* Adds and removes a client. Removing ends all its leases. */
+void registry_add_client(struct registry *registry, struct client *client);
+void registry_remove_client(struct registry *registry, struct client *client);
+
+/* Shows usage on the pulse. */
+void registry_publish(struct registry *registry);
+
+#endif

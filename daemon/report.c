@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+
+#include "daemon/report.h"
+
+#include "daemon/client.h"
+#include "daemon/file.h"
+#include "daemon/lease.h"
+#include "daemon/region.h"
+#include "daemon/registry.h"
+#include "daemon/size.h"
+#include "proto/figures.h"
+#include "proto/pulse.h"
+#include "proto/util.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* Longest label that is shown: a page of rows always holds one. */
+#define MAX_LABEL 4096
+
+struct page {
+	char *bytes;
+	size_t size;
+	size_t length;
+	uint64_t from;
+	uint64_t row; /* that comes next */
+};
+
+/* Adds a row unless it comes before the page; false if the page is full. */
+static bool add_row(struct page *page, enum figures_section section, const void *row)
+{
+	int length;
+
+	if (page->row < page->from) {
+		page->row++;
+		return true;
+	}
+	length = codec_encode(figures_layout(section), row, page->bytes + page->length, page->size - page->length);
+	if (length < 0)
+		return false;
+	page->length += (size_t)length;
+	page->row++;
+	return true;
+}
+
+/* ---- summary ---- */
+
+static uint64_t pinned_bytes(const struct registry *registry)
+{
+	const struct region *region;
+	uint64_t bytes = 0;
+
+	DL_FOREACH(registry->oldest, region)
+		if (region_is_pinned(region))
+			bytes += region->length;
+	return bytes;
+}
+
+/* Of ended leases and of those that are there. */
+static uint64_t hits(const struct registry *registry)
+{
+	const struct client *client;
+	uint64_t n = registry->counters.hits;
+
+	DL_FOREACH(registry->clients, client)
+		for (uint32_t slot = 0; slot < client->n_slots; slot++)
+			n += board_hits(&client->board.slots[slot]);
+	return n;
+}
+
+static bool add_summary(const struct registry *registry, const struct report_server *server, struct page *page)
+{
+	const struct client *client;
+	uint64_t n_clients;
+	struct figures_summary summary;
+
+	DL_COUNT(registry->clients, client, n_clients);
+	summary = (struct figures_summary){
+		.version = text_of(PACKAGE_VERSION),
+		.pid = (uint32_t)getpid(),
+		.uptime_seconds = (registry->now_ms - server->started_ms) / 1000,
+		.socket = text_of(server->socket),
+		.limit_memory_bytes = registry->limits.memory,
+		.limit_handles = registry->limits.handles,
+		.limit_maps = registry->limits.maps,
+		.limit_window_bytes = registry->limits.window,
+		.memory_bytes = registry->usage.memory,
+		.pinned_bytes = pinned_bytes(registry),
+		.draining_bytes = registry->usage.draining,
+		.handles = registry->usage.handles,
+		.maps = registry->usage.maps,
+		.clients = n_clients,
+		.leases = registry->usage.leases,
+		.grants = registry->counters.grants,
+		.hits = hits(registry),
+		.evictions = registry->counters.evictions,
+		.recalls = registry->counters.recalls,
+		.waits = registry->counters.waits,
+		.refusals = registry->counters.refusals,
+		.protocol_errors = registry->counters.protocol_errors,
+	};
+	return add_row(page, FIGURES_SUMMARY, &summary);
+}
+
+/* ---- clients ---- */
+
+static struct figures_client describe_client(const struct registry *registry, const struct client *client)
+{
+	struct figures_client row = {
+		.pid = (uint32_t)client->pid,
+		.uid = (uint32_t)client->uid,
+		.name = text_of(client->name),
+		.leases = client->n_leases,
+	};
+	uint32_t second = pulse_second(registry->pulse);
+
+	for (uint32_t slot = 0; slot < client->n_slots; slot++) {
+		const struct lease *lease = client->slots[slot].lease;
+		uint32_t since = board_pinned_since(&client->board.slots[slot]);
+
+		if (!lease)
+			continue;
+		row.mapped_bytes += round_up(lease->length, page_size());
+		if (!lease_is_pinned(lease))
+			continue;
+		row.pinned_bytes += round_up(lease->length, page_size());
+		if (since <= second)
+			row.oldest_pin_seconds = max_u64(row.oldest_pin_seconds, second - since);
+	}
+	return row;
+}
+
+static bool add_clients(const struct registry *registry, struct page *page)
+{
+	const struct client *client;
+
+	DL_FOREACH(registry->clients, client)
+	{
+		struct figures_client row = describe_client(registry, client);
+
+		if (!add_row(page, FIGURES_CLIENTS, &row))
+			return false;
+	}
+	return true;
+}
+
+/* ---- files ---- */
+
+static bool add_files(const struct registry *registry, uid_t uid, struct page *page)
+{
+	const struct file *file;
+
+	for (file = registry->by_id; file; file = file->by_id.next) {
+		const struct region *region;
+		struct figures_file row = {
+			.path = text_of(file->label),
+			.size_bytes = file->size,
+			.regions = file->n_regions,
+			.clients = file->n_clients,
+		};
+
+		if (uid != 0 && !file_belongs_to(file, uid))
+			continue;
+		for (region = file->regions; region; region = region->by_window.next)
+			row.mapped_bytes += region->length;
+		if (!add_row(page, FIGURES_FILES, &row))
+			return false;
+	}
+	return true;
+}
+
+int report_page(const struct registry *registry, const struct report_server *server, uid_t uid, uint32_t section, uint64_t from,
+		void *bytes, size_t size, uint64_t *next)
+{
+	struct page page = {.bytes = bytes, .size = size, .from = from};
+	bool whole;
+
+	switch (section) {
+	case FIGURES_SUMMARY:
+		whole = add_summary(registry, server, &page);
+		break;
+	case FIGURES_CLIENTS:
+		whole = add_clients(registry, &page);
+		break;
+	case FIGURES_FILES:
+		whole = add_files(registry, uid, &page);
+		break;
+	default:
+		return -EINVAL;
+	}
+	*next = whole ? 0 : page.row;
+	return (int)page.length;
+}
+
+void report_holders(const struct registry *registry, char *text, size_t size)
+{
+	char used[SIZE_TEXT_MAX], limit[SIZE_TEXT_MAX], pinned[SIZE_TEXT_MAX];
+	struct figures_client most = {0};
+	const struct client *client;
+	int n;
+
+	DL_FOREACH(registry->clients, client)
+	{
+		struct figures_client row = describe_client(registry, client);
+
+		if (row.pinned_bytes > most.pinned_bytes)
+			most = row;
+	}
+
+	n = snprintf(text, size,
+		     "in use: %s of max-memory %s, %" PRIu64 " of max-maps %" PRIu64 ", %" PRIu64 " of max-handles %" PRIu64
+		     "; pinned: %s",
+		     size_print(registry->usage.memory, used), size_print(registry->limits.memory, limit), registry->usage.maps,
+		     registry->limits.maps, registry->usage.handles, registry->limits.handles,
+		     size_print(pinned_bytes(registry), pinned));
+	if (most.pinned_bytes && n > 0 && (size_t)n < size)
+		snprintf(text + n, size - (size_t)n, ", most by %s (pid %" PRIu32 "): %s", most.name.data, most.pid,
+			 size_print(most.pinned_bytes, pinned));
+}

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+
+#include "daemon/request.h"
+
+#include "daemon/client.h"
+#include "daemon/file.h"
+#include "daemon/lease.h"
+#include "daemon/registry.h"
+#include "daemon/report.h"
+#include "proto/util.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- a request ---- */
+
+/* The text that points into the packet; NULL if the message has none. */
+static struct text *text_in(struct message *message)
+{
+	switch (message->type) {
+	case MESSAGE_OPEN:
+		return &message->open.label;
+	case MESSAGE_DROP:
+		return &message->drop.path;
+	default:
+		return NULL;
+	}
+}
+
+void request_init(struct request *request, struct client *client, const struct message *message, int *fd, uint64_t now_ms)
+{
+	uint64_t wait_ms = message->type == MESSAGE_LEASE ? message->lease.deadline_ms : REQUEST_DEFAULT_DEADLINE_MS;
+
+	*request = (struct request){
+		.client = client,
+		.message = *message,
+		.fd = take_fd(fd),
+		.deadline_ms = now_ms + min_u64(wait_ms, REQUEST_MAX_DEADLINE_MS),
+	};
+}
+
+void request_deinit(struct request *request)
+{
+	close_fdp(&request->fd);
+	free(request->text);
+	request->text = NULL;
+}
+
+/* ---- answers ---- */
+
+static struct message *answer_with(struct answer *answer, enum message_type type, uint32_t serial)
+{
+	memset(&answer->message, 0, sizeof(answer->message));
+	answer->message.type = type;
+	answer->message.serial = serial;
+	answer->fd = -1;
+	return &answer->message;
+}
+
+void request_refuse(struct answer *answer, uint32_t serial, int error, const char *format, ...)
+{
+	struct message *message = answer_with(answer, MESSAGE_ERROR, serial);
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(answer->text, MESSAGE_MAX_TEXT, format, arguments);
+	va_end(arguments);
+	message->error = (struct message_error){.error = (uint32_t)error, .sentence = text_of(answer->text)};
+}
+
+/* Refuses for an error that this request can meet. */
+static void refuse(const struct request *request, struct registry *registry, struct answer *answer, int error)
+{
+	uint32_t serial = request->message.serial;
+
+	registry->counters.refusals++;
+	switch (-error) {
+	case EBADF:
+		request_refuse(answer, serial, EBADF, "the client has no file of this id open");
+		break;
+	case EDQUOT:
+		request_refuse(answer, serial, EDQUOT,
+			       "the client holds as much as it may: %" PRIu32 " of %" PRIu32 " leases, at most %d files",
+			       request->client->n_leases, request->client->board.n_slots, CLIENT_MAX_FILES);
+		break;
+	case EFBIG:
+		request_refuse(answer, serial, EFBIG,
+			       "the range can never fit: max-memory is %" PRIu64 " bytes, max-maps is %" PRIu64 " windows of %" PRIu64
+			       " bytes",
+			       registry->limits.memory, registry->limits.maps, registry->limits.window);
+		break;
+	default:
+		request_refuse(answer, serial, -error, "the server could not do it: %s", strerror(-error));
+	}
+}
+
+void request_expire(struct request *request, struct registry *registry, struct answer *answer)
+{
+	char holders[512];
+
+	if (request->message.type == MESSAGE_COLLECT || request->message.type == MESSAGE_DROP) {
+		answer_with(answer, MESSAGE_FREED, request->message.serial)->freed =
+			(struct message_freed){.bytes = request->bytes_freed, .maps = request->maps_freed};
+		return;
+	}
+	registry->counters.refusals++;
+	report_holders(registry, holders, sizeof(holders));
+	request_refuse(answer, request->message.serial, ETIMEDOUT, "no room came free in time: %s", holders);
+}
+
+/* ---- what each one does ---- */
+
+static int run_open(struct request *request, struct registry *registry, bool in_turn, struct answer *answer)
+{
+	struct text label = request->message.open.label;
+	uint32_t serial = request->message.serial;
+	struct descriptor_facts facts;
+	char name[MESSAGE_MAX_TEXT + 1];
+	struct open_request open = {.fd = request->fd, .facts = &facts, .label = name, .in_turn = in_turn};
+	struct file *file;
+	int r;
+
+	r = descriptor_check(request->fd, &facts);
+	if (r < 0 || memchr(label.data, '\0', label.length)) {
+		registry->counters.refusals++;
+		if (r == -EBADF)
+			request_refuse(answer, serial, EBADF, "the descriptor is not open for reading only");
+		else
+			request_refuse(answer, serial, r < 0 ? -r : EINVAL, "the descriptor is not one of a regular file with a label");
+		return 0;
+	}
+	open.identified = !descriptor_identity_is_weak(request->fd);
+	memcpy(name, label.data, label.length);
+	name[label.length] = '\0';
+
+	r = registry_open(registry, request->client, &open, &file);
+	request->fd = open.fd;
+	if (r == REGISTRY_NO_ROOM)
+		return REQUEST_WAITS;
+	if (r < 0) {
+		refuse(request, registry, answer, r);
+		return 0;
+	}
+	answer_with(answer, MESSAGE_OPENED, serial)->opened = (struct message_opened){.file = file->id, .size = file->size};
+	return 0;
+}
+
+static int run_lease(struct request *request, struct registry *registry, bool in_turn, struct answer *answer)
+{
+	const struct message_lease *lease = &request->message.lease;
+	uint32_t serial = request->message.serial;
+	struct lease_request wanted = {
+		.file = lease->file,
+		.offset = lease->offset,
+		.length = lease->length,
+		.ahead = lease->ahead,
+		.in_turn = in_turn,
+	};
+	struct message *message = answer_with(answer, MESSAGE_LEASED, serial);
+	struct lease_grant grant;
+	int r;
+
+	if (!lease->length || lease->offset > INT64_MAX) {
+		registry->counters.refusals++;
+		request_refuse(answer, serial, EINVAL, "a lease needs an offset below 2^63 and a length of at least 1");
+		return 0;
+	}
+
+	r = registry_lease(registry, request->client, &wanted, &grant, &message->leased.victims);
+	if (r == REGISTRY_NO_ROOM)
+		return REQUEST_WAITS;
+	if (r == REGISTRY_REOPEN) {
+		answer_with(answer, MESSAGE_REOPEN, serial);
+		return 0;
+	}
+	if (r < 0) {
+		refuse(request, registry, answer, r);
+		return 0;
+	}
+
+	message->leased.file_size = grant.file_size;
+	message->leased.offset = lease->offset;
+	if (grant.lease) {
+		message->leased.lease = grant.lease->ref;
+		message->leased.offset = grant.lease->offset;
+		message->leased.length = grant.lease->length;
+		answer->fd = grant.fd;
+	}
+	return 0;
+}
+
+/* The client says that it has unmapped. What is not there (any more) is nothing to complain of: it may have crossed a recall. */
+static int run_release(struct request *request, struct registry *registry, struct answer *answer)
+{
+	const struct slot_list *slots = &request->message.release.slots;
+
+	answer_with(answer, 0, 0);
+	for (uint32_t i = 0; i < slots->n; i++)
+		registry_release(registry, request->client, &slots->refs[i]);
+	return 0;
+}
+
+static int run_close(struct request *request, struct registry *registry, struct answer *answer)
+{
+	int r = registry_close(registry, request->client, request->message.close.file);
+
+	if (r < 0)
+		refuse(request, registry, answer, r);
+	else
+		answer_with(answer, MESSAGE_CLOSED, request->message.serial);
+	return 0;
+}
+
+/* COLLECT, and DROP, which closes the files too. Both wait until the clients concerned have unmapped. */
+static int run_evict(struct request *request, struct registry *registry, struct answer *answer)
+{
+	char path[MESSAGE_MAX_TEXT + 1];
+	bool drop = request->message.type == MESSAGE_DROP;
+
+	if (drop) {
+		struct text text = request->message.drop.path;
+
+		memcpy(path, text.data, text.length);
+		path[text.length] = '\0';
+	}
+	if (!request->started)
+		registry_evict_files(registry, request->client, drop ? path : NULL, &request->bytes_freed, &request->maps_freed);
+	request->started = true;
+	if (drop ? registry_close_files(registry, request->client, path) : registry->usage.draining)
+		return REQUEST_WAITS;
+
+	answer_with(answer, MESSAGE_FREED, request->message.serial)->freed =
+		(struct message_freed){.bytes = request->bytes_freed, .maps = request->maps_freed};
+	return 0;
+}
+
+static int run_status(struct request *request, struct registry *registry, const struct report_server *server, struct answer *answer)
+{
+	const struct message_status *status = &request->message.status;
+	struct message *message = answer_with(answer, MESSAGE_FIGURES, request->message.serial);
+	int length;
+
+	length = report_page(registry, server, request->client->uid, status->section, status->from, answer->text, sizeof(answer->text),
+			     &message->figures.next);
+	if (length < 0) {
+		registry->counters.refusals++;
+		request_refuse(answer, request->message.serial, EINVAL, "there is no section %" PRIu32 " of figures", status->section);
+		return 0;
+	}
+	message->figures.rows = (struct text){.data = answer->text, .length = (size_t)length};
+	return 0;
+}
+
+int request_run(struct request *request, struct registry *registry, const struct report_server *server, bool in_turn,
+		struct answer *answer)
+{
+	switch (request->message.type) {
+	case MESSAGE_OPEN:
+		return run_open(request, registry, in_turn, answer);
+	case MESSAGE_LEASE:
+		return run_lease(request, registry, in_turn, answer);
+	case MESSAGE_RELEASE:
+		return run_release(request, registry, answer);
+	case MESSAGE_CLOSE:
+		return run_close(request, registry, answer);
+	case MESSAGE_COLLECT:
+	case MESSAGE_DROP:
+		return run_evict(request, registry, answer);
+	case MESSAGE_STATUS:
+		return run_status(request, registry, server, answer);
+	default:
+		request_refuse(answer, request->message.serial, EPROTO, "this is not a request that can be made now");
+		return 0;
+	}
+}
+
+/* ---- those that wait ---- */
+
+int request_queue_add(struct request_queue *queue, struct request *request)
+{
+	struct request *waiting, *copy;
+	struct text *text;
+	uint32_t n = 0;
+
+	DL_FOREACH(queue->first, waiting)
+		n += waiting->client == request->client;
+	if (n >= REQUEST_MAX_WAITING || (request->message.type == MESSAGE_OPEN && queue->n_descriptors >= queue->max_descriptors))
+		return -EDQUOT;
+
+	copy = malloc(sizeof(*copy));
+	if (!copy)
+		return -ENOMEM;
+	*copy = *request;
+	text = text_in(&copy->message);
+	if (text) {
+		copy->text = malloc(text->length + 1);
+		if (!copy->text) {
+			free(copy);
+			return -ENOMEM;
+		}
+		memcpy(copy->text, text->data, text->length);
+		text->data = copy->text;
+	}
+
+	queue->n_descriptors += copy->message.type == MESSAGE_OPEN;
+	request->fd = -1;
+	DL_APPEND(queue->first, copy);
+	return 0;
+}
+
+void request_queue_remove(struct request_queue *queue, struct request *request)
+{
+	queue->n_descriptors -= request->message.type == MESSAGE_OPEN;
+	DL_DELETE(queue->first, request);
+	request_deinit(request);
+	free(request);
+}
+
+void request_queue_forget(struct request_queue *queue, const struct client *client)
+{
+	struct request *request, *next;
+
+	DL_FOREACH_SAFE(queue->first, request, next)
+		if (request->client == client)
+			request_queue_remove(queue, request);
+}

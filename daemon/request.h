@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DAEMON_REQUEST_H
+#define DAEMON_REQUEST_H
+
+/*
+ * Requests: what a client asks, after its HELLO, and what it is answered. Values in, values out; no socket.
+ *
+ * A request that can't be answered at once waits in a queue, first come first served, and is tried again when something was released,
+ * until its deadline.
+ */
+
+#include "proto/channel.h"
+#include "proto/message.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct client;
+struct registry;
+struct report_server;
+
+/* A request waits at most this long, whatever it says. */
+#define REQUEST_MAX_DEADLINE_MS     3600000
+#define REQUEST_DEFAULT_DEADLINE_MS 5000
+
+/* The most that wait for one client. */
+#define REQUEST_MAX_WAITING 64
+
+struct request {
+	struct client *client;
+	struct message message;
+	int fd; /* of an OPEN; else -1 */
+	uint64_t deadline_ms;
+	bool started;
+	uint64_t bytes_freed;
+	uint64_t maps_freed;
+
+	char *text; /* in the queue: its own copy of the message's text */
+	struct request *prev, *next;
+};
+
+struct answer {
+	struct message message; /* type 0: none is due */
+	int fd;                 /* borrowed; -1 if the answer carries none */
+	char text[PACKET_MAX_BYTES - 64];
+};
+
+struct request_queue {
+	struct request *first;
+	uint64_t n_descriptors; /* that waiting OPENs keep */
+	uint64_t max_descriptors;
+};
+
+enum request_condition { REQUEST_WAITS = 1 };
+
+/* Prepares a request from a message that was checked; takes *@fd. */
+void request_init(struct request *request, struct client *client, const struct message *message, int *fd, uint64_t now_ms);
+
+/* Closes its descriptor if nobody took it, and frees its text. */
+void request_deinit(struct request *request);
+
+/*
+ * Does what is asked. 0 if @answer is filled, which may be that of an error; REQUEST_WAITS if it can't be done yet. @in_turn: no other request
+ * is waiting for room before this one.
+ */
+int request_run(struct request *request, struct registry *registry, const struct report_server *server, bool in_turn,
+		struct answer *answer);
+
+/* Fills @answer for a request whose deadline has passed. */
+void request_expire(struct request *request, struct registry *registry, struct answer *answer);
+
+/* Fills @answer with an error: a positive errno value, and a sentence in the manner of printf(3). */
+void request_refuse(struct answer *answer, uint32_t serial, int error, const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* Moves a request, from anywhere, to the end of the queue. 0, -EDQUOT if too many wait, -ENOMEM; it is the caller's then. */
+int request_queue_add(struct request_queue *queue, struct request *request);
+
+/* Takes a request out of the queue and frees it. */
+void request_queue_remove(struct request_queue *queue, struct request *request);
+
+/* Removes all of a client. */
+void request_queue_forget(struct request_queue *queue, const struct client *client);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DAEMON_ROOM_H
+#define DAEMON_ROOM_H
+
+/*
+ * Making room within the limits: the least recently used regions that nothing pins are evicted, just as many as are needed.
+ *
+ * An evicted region counts until its clients have unmapped it, so room is often only on its way. Where the clients that have to
+ * unmap are the very one that asks, it is told in the answer, and the room is there.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct client;
+struct file;
+struct registry;
+struct slot_list;
+
+/* Room for a number of new regions on a run of windows, of which those that are there must stay. */
+struct need {
+	uint64_t bytes;
+	uint64_t maps;
+	const struct file *file;
+	uint64_t first, last;
+};
+
+/* Whether there is room now. */
+bool room_fits(const struct registry *registry, const struct need *need);
+
+/* Evicts what has to go. Whether it is room now is another question. */
+void room_make(struct registry *registry, const struct need *need);
+
+/* Whether there is room once @client has unmapped what was just recalled from it, and it was not told yet. */
+bool room_fits_without(const struct registry *registry, struct client *client, const struct need *need);
+
+/* Ends such leases, and lists them. */
+void room_take_victims(struct registry *registry, struct client *client, struct slot_list *victims);
+
+/* Makes room for one more open file, by eviction too if @may_evict. False if it is only on its way, or everything is in use. */
+bool room_make_handle(struct registry *registry, bool may_evict);
+
+#endif

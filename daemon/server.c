@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+
+#include "daemon/server.h"
+
+#include "daemon/lease.h"
+#include "daemon/peer.h"
+#include "proto/pulse.h"
+#include "proto/util.h"
+
+#include <assert.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#define SECOND_MS 1000
+
+/* How often boards are looked at while a request waits. */
+#define IMPATIENT_MS 10
+
+/* A client that has not unmapped what was recalled by then is disconnected. */
+#define RECALL_TIMEOUT_MS 1000
+
+/* ---- what has to be done after each event ---- */
+
+void server_wake(struct server *server)
+{
+	server->registry.now_ms = uv_now(&server->loop);
+}
+
+static void retry_waiting(struct server *server)
+{
+	struct request *request, *next;
+
+	DL_FOREACH_SAFE(server->waiting.first, request, next)
+	{
+		bool in_turn = request == server->waiting.first;
+
+		if (request_run(request, &server->registry, &server->report, in_turn, &server->answer) == REQUEST_WAITS) {
+			if (server->registry.now_ms < request->deadline_ms)
+				continue;
+			request_expire(request, &server->registry, &server->answer);
+		}
+		peer_answer(peer_of_client(request->client), &server->answer);
+		request_queue_remove(&server->waiting, request);
+	}
+}
+
+static void fail_late(struct server *server)
+{
+	const struct lease *lease;
+
+	DL_FOREACH(server->registry.recalled, lease)
+	{
+		if (server->registry.now_ms < lease->recalled_ms + RECALL_TIMEOUT_MS)
+			break;
+		peer_fail(peer_of_client(lease->client));
+	}
+}
+
+/* True if some peer has ended, and with it what others may wait for. */
+static bool end_failed(struct server *server)
+{
+	struct peer *peer, *next;
+	bool ended = false;
+
+	DL_FOREACH_SAFE(server->peers, peer, next)
+	{
+		if (peer->failed) {
+			peer_end(peer);
+			ended = true;
+		}
+	}
+	return ended;
+}
+
+static void on_impatient(uv_timer_t *timer);
+static void on_second(uv_timer_t *timer);
+static void on_connection(uv_poll_t *poll, int status, int events);
+
+static void set_timer(uv_timer_t *timer, uv_timer_cb callback, uint64_t period_ms, bool wanted)
+{
+	if (!wanted)
+		uv_timer_stop(timer);
+	else if (!uv_is_active((uv_handle_t *)timer))
+		uv_timer_start(timer, callback, period_ms, period_ms);
+}
+
+void server_settle(struct server *server)
+{
+	struct peer *peer;
+
+	do {
+		fail_late(server);
+		retry_waiting(server);
+	} while (end_failed(server));
+
+	DL_FOREACH(server->peers, peer)
+		peer_ring(peer);
+	registry_publish(&server->registry);
+
+	if (server->stopping)
+		return;
+	set_timer(&server->second, on_second, SECOND_MS, server->peers);
+	set_timer(&server->impatient, on_impatient, IMPATIENT_MS, server->waiting.first || server->registry.recalled);
+	if (server->n_peers < server->registry.limits.clients)
+		uv_poll_start(&server->accepting, UV_READABLE, on_connection);
+}
+
+static void on_impatient(uv_timer_t *timer)
+{
+	struct server *server = timer->data;
+
+	server_wake(server);
+	server_settle(server);
+}
+
+static void on_second(uv_timer_t *timer)
+{
+	struct server *server = timer->data;
+
+	server_wake(server);
+	pulse_advance(server->pulse);
+	registry_look_around(&server->registry);
+	atomic_store_explicit(&server->pulse->second, (uint32_t)((server->registry.now_ms - server->report.started_ms) / SECOND_MS),
+			      memory_order_relaxed);
+	server_settle(server);
+}
+
+/* ---- connections ---- */
+
+/*
+ * Takes one connection: when more wait, the loop is told at once. Where there is no room for one, it waits in the backlog until a peer
+ * has gone or a second has passed.
+ */
+static void on_connection(uv_poll_t *poll, int status, int events)
+{
+	struct server *server = poll->data;
+	_cleanup_(close_fdp) int socket = -1;
+
+	(void)status;
+	(void)events;
+	server_wake(server);
+	if (server->n_peers >= server->registry.limits.clients) {
+		uv_poll_stop(&server->accepting);
+		return;
+	}
+
+	socket = accept4(server->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (socket < 0) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+			uv_poll_stop(&server->accepting);
+		return;
+	}
+	if (peer_new(server, &socket) == 0)
+		set_timer(&server->second, on_second, SECOND_MS, true);
+}
+
+/* ---- beginning and end ---- */
+
+static int start_pulse(struct server *server)
+{
+	int r;
+
+	r = pulse_create(&server->pulse, &server->pulse_fd);
+	if (r < 0)
+		return r;
+	if (getrandom(&server->pulse->instance, sizeof(server->pulse->instance), 0) < 0)
+		return -errno;
+	return 0;
+}
+
+/* Undoes what of server_init() was done before the loop had any handle. */
+static void discard(struct server *server)
+{
+	listener_close(&server->listener);
+	pulse_free(server->pulse);
+	close_fdp(&server->pulse_fd);
+	uv_loop_close(&server->loop);
+}
+
+static int start(struct server *server, const struct limits *limits, const char *path, char *complaint, size_t size)
+{
+	int r;
+
+	r = start_pulse(server);
+	if (r < 0) {
+		snprintf(complaint, size, "no shared memory for the pulse: %s", uv_strerror(r));
+		return r;
+	}
+	r = listener_open(&server->listener, path, complaint, size);
+	if (r < 0)
+		return r;
+	r = uv_poll_init(&server->loop, &server->accepting, server->listener.fd);
+	if (r < 0) {
+		snprintf(complaint, size, "can't wait for connections: %s", uv_strerror(r));
+		return r;
+	}
+	uv_timer_init(&server->loop, &server->second);
+	uv_timer_init(&server->loop, &server->impatient);
+	server->accepting.data = server->second.data = server->impatient.data = server;
+	registry_init(&server->registry, limits, server->pulse);
+	return 0;
+}
+
+int server_init(struct server *server, const struct limits *limits, const char *path, char *complaint, size_t size)
+{
+	int r;
+
+	/* Where standard error is a pipe, its reader may go. */
+	signal(SIGPIPE, SIG_IGN);
+	memset(server, 0, sizeof(*server));
+	server->pulse_fd = -1;
+	server->listener = LISTENER_NONE;
+	r = uv_loop_init(&server->loop);
+	if (r < 0) {
+		snprintf(complaint, size, "no event loop: %s", uv_strerror(r));
+		return r;
+	}
+	r = start(server, limits, path, complaint, size);
+	if (r < 0) {
+		discard(server);
+		return r;
+	}
+
+	server->waiting.max_descriptors = limits->clients;
+	server->report = (struct report_server){.socket = server->listener.path, .started_ms = uv_now(&server->loop)};
+	server_wake(server);
+	server_settle(server);
+	return 0;
+}
+
+int server_run(struct server *server)
+{
+	int r = uv_run(&server->loop, UV_RUN_DEFAULT);
+
+	return r < 0 ? r : 0;
+}
+
+void server_stop(struct server *server)
+{
+	struct peer *peer;
+
+	if (server->stopping)
+		return;
+	server->stopping = true;
+	uv_close((uv_handle_t *)&server->accepting, NULL);
+	listener_close(&server->listener);
+	DL_FOREACH(server->peers, peer)
+		peer_fail(peer);
+	server_settle(server);
+	uv_close((uv_handle_t *)&server->second, NULL);
+	uv_close((uv_handle_t *)&server->impatient, NULL);
+}
+
+void server_deinit(struct server *server)
+{
+	int r;
+
+	registry_deinit(&server->registry);
+	r = uv_loop_close(&server->loop);
+	assert(r == 0);
+	(void)r;
+	pulse_free(server->pulse);
+	close_fdp(&server->pulse_fd);
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DAEMON_SERVER_H
+#define DAEMON_SERVER_H
+
+/*
+ * The server: the loop, the socket that clients connect to, the clock, and the requests that wait.
+ *
+ * Whatever happened in a turn of the loop, it ends with server_settle(): waiting requests are tried again, bells are rung, failed peers
+ * end, and the pulse shows what is used now.
+ */
+
+#include "daemon/listener.h"
+#include "daemon/registry.h"
+#include "daemon/report.h"
+#include "daemon/request.h"
+#include "proto/channel.h"
+
+#include <uv.h>
+
+struct peer;
+struct pulse;
+
+struct server {
+	uv_loop_t loop;
+	uv_poll_t accepting;
+	uv_timer_t second;  /* runs while a client is connected */
+	uv_timer_t impatient; /* runs while a request waits, or a client has to unmap */
+	bool stopping;
+
+	struct listener listener;
+	struct registry registry;
+	struct report_server report;
+	struct request_queue waiting;
+	struct pulse *pulse;
+	int pulse_fd;
+
+	struct peer *peers;
+	uint64_t n_peers;
+
+	/* Scratch, since the loop is one thread: what came, what is answered, and that as it is sent. */
+	struct packet packet;
+	struct answer answer;
+	char outgoing[PACKET_MAX_BYTES];
+};
+
+/*
+ * Prepares a server on a socket at @path, with limits that were checked. 0, or -errno with a sentence in @complaint (@size bytes).
+ * Nothing is to be undone then.
+ */
+int server_init(struct server *server, const struct limits *limits, const char *path, char *complaint, size_t size);
+
+/* Serves until server_stop(). 0 or -errno. */
+int server_run(struct server *server);
+
+/* Ends all connections, and server_run() soon. May be called again. */
+void server_stop(struct server *server);
+
+/* Frees all and removes the socket, after server_run(). */
+void server_deinit(struct server *server);
+
+/* For peers: before and after something happens. */
+void server_wake(struct server *server);
+void server_settle(struct server *server);
+
+#endif

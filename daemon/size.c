@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+
+#include "daemon/size.h"
+
+#include "proto/util.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Reads the digits at the start of @text; *@rest is what follows. */
+static int parse_digits(const char *text, uint64_t *value, const char **rest)
+{
+	char *end;
+	uintmax_t parsed;
+
+	/* strtoumax() would accept a sign and blanks. */
+	if (!isdigit((unsigned char)*text))
+		return -EINVAL;
+	errno = 0;
+	parsed = strtoumax(text, &end, 10);
+	if (errno || parsed > UINT64_MAX)
+		return -ERANGE;
+
+	*value = parsed;
+	*rest = end;
+	return 0;
+}
+
+int number_parse(const char *text, uint64_t *value)
+{
+	const char *rest;
+	uint64_t parsed;
+	int r;
+
+	r = parse_digits(text, &parsed, &rest);
+	if (r < 0)
+		return r;
+	if (*rest)
+		return -EINVAL;
+	*value = parsed;
+	return 0;
+}
+
+int size_parse(const char *text, uint64_t *bytes)
+{
+	static const char units[] = "KMGT";
+	const char *rest, *unit;
+	uint64_t parsed;
+	int r;
+
+	r = parse_digits(text, &parsed, &rest);
+	if (r < 0)
+		return r;
+
+	unit = *rest ? strchr(units, toupper((unsigned char)*rest)) : NULL;
+	if (unit) {
+		if (__builtin_mul_overflow(parsed, UINT64_C(1) << (10 * (unit - units + 1)), &parsed))
+			return -ERANGE;
+		rest++;
+	}
+	if (*rest && strcmp(rest, "B") != 0 && !(unit && strcmp(rest, "iB") == 0))
+		return -EINVAL;
+
+	*bytes = parsed;
+	return 0;
+}
+
+int size_parse_share(const char *text, uint64_t whole, uint64_t *bytes)
+{
+	const char *rest;
+	uint64_t percent;
+	int r;
+
+	r = parse_digits(text, &percent, &rest);
+	if (r < 0)
+		return r;
+	if (strcmp(rest, "%") != 0)
+		return size_parse(text, bytes);
+	if (percent > 100)
+		return -ERANGE;
+
+	*bytes = whole / 100 * percent;
+	return 0;
+}
+
+const char *size_print(uint64_t bytes, char text[static SIZE_TEXT_MAX])
+{
+	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+	double value = (double)bytes;
+	size_t unit = 0;
+
+	while (value >= 1023.5 && unit + 1 < sizeof(units) / sizeof(units[0])) {
+		value /= 1024;
+		unit++;
+	}
+
+	/* Three digits, and no fraction where it would be zero. */
+	if (!unit || value >= 99.95 || value == (double)(uint64_t)value)
+		snprintf(text, SIZE_TEXT_MAX, "%.0f %s", value, units[unit]);
+	else
+		snprintf(text, SIZE_TEXT_MAX, "%.*f %s", value < 9.995 ? 2 : 1, value, units[unit]);
+	return text;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+
+#include "proto/address.h"
+
+#include "proto/channel.h"
+#include "proto/util.h"
+
+#include <stdio.h>
+#include <sys/socket.h>
+
+#define SYSTEM_SOCKET "/run/smmapd/smmapd.sock"
+
+static int print_path(char *path, size_t size, const char *folder, const char *name)
+{
+	int n = snprintf(path, size, "%s%s", folder, name);
+
+	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+}
+
+int address_default(char *path, size_t size)
+{
+	const char *socket = getenv("SMMAP_SOCKET");
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	int r;
+
+	if (socket && *socket)
+		return print_path(path, size, socket, "");
+	if (runtime && *runtime) {
+		r = print_path(path, size, runtime, "/smmapd.sock");
+		if (r < 0 || access(path, F_OK) == 0)
+			return r;
+	}
+	return print_path(path, size, SYSTEM_SOCKET, "");
+}
+
+int address_connect(const char *path)
+{
+	_cleanup_(close_fdp) int fd = -1;
+	struct sockaddr_un address;
+	int length, r;
+
+	length = channel_address(&address, path);
+	if (length < 0)
+		return length;
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+
+	do
+		r = connect(fd, (struct sockaddr *)&address, (socklen_t)length);
+	while (r < 0 && errno == EINTR);
+	if (r < 0)
+		return errno == ENOENT || errno == ECONNREFUSED || errno == ENOTDIR ? -ENOTCONN : -errno;
+	return take_fd(&fd);
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * See board.h for the idea. Memory order: a pin acquires and an unpin releases, so that what a cursor read happens before a claim that
+ * sees the pin gone. A claim is one attempt and the freeing of a slot two unconditional operations, so that a client which
+ * writes to its board without pause can't keep the server busy.
+ */
+#include "config.h"
+
+#include "proto/board.h"
+
+#include "proto/memory.h"
+#include "proto/util.h"
+
+#include <sys/mman.h>
+
+#define PINS              UINT64_C(0x0000000000ffffff)
+#define STALE             UINT64_C(0x0000000001000000)
+#define CLAIMED_BY_SERVER UINT64_C(0x0000000002000000)
+#define CLAIMED_BY_CLIENT UINT64_C(0x0000000004000000)
+#define CLAIMED           (CLAIMED_BY_SERVER | CLAIMED_BY_CLIENT)
+#define ONE_GENERATION    (UINT64_C(1) << 32)
+
+_Static_assert(sizeof(struct board_slot) == 64, "a slot is a cache line");
+_Static_assert(sizeof(_Atomic uint64_t) == 8, "the layout is shared between processes");
+
+static uint32_t generation_of(uint64_t state)
+{
+	return (uint32_t)(state >> 32);
+}
+
+static size_t board_bytes(uint32_t n_slots)
+{
+	return (size_t)round_up(n_slots * sizeof(struct board_slot), page_size());
+}
+
+int board_create(struct board *board, uint32_t n_slots, int *fd)
+{
+	void *memory;
+	int r;
+
+	r = memory_create("smmap-board", board_bytes(n_slots), &memory, fd);
+	if (r < 0)
+		return r;
+
+	*board = (struct board){.slots = memory, .n_slots = n_slots};
+	return 0;
+}
+
+int board_attach(struct board *board, uint32_t n_slots, int fd)
+{
+	void *memory;
+	int r;
+
+	r = memory_attach(fd, board_bytes(n_slots), PROT_READ | PROT_WRITE, &memory);
+	if (r < 0)
+		return r;
+
+	*board = (struct board){.slots = memory, .n_slots = n_slots};
+	return 0;
+}
+
+void board_deinit(struct board *board)
+{
+	if (board->slots)
+		munmap(board->slots, board_bytes(board->n_slots));
+	*board = (struct board){0};
+}
+
+void board_grant(struct board_slot *slot, uint32_t second)
+{
+	atomic_store_explicit(&slot->pinned_since, second, memory_order_relaxed);
+	atomic_fetch_add_explicit(&slot->state, 1, memory_order_release);
+}
+
+bool board_pin(struct board_slot *slot, uint32_t generation, uint32_t second)
+{
+	uint64_t before = atomic_fetch_add_explicit(&slot->state, 1, memory_order_acquire);
+
+	if (generation_of(before) != generation || before & (CLAIMED | STALE)) {
+		atomic_fetch_sub_explicit(&slot->state, 1, memory_order_relaxed);
+		return false;
+	}
+
+	if (!(before & PINS))
+		atomic_store_explicit(&slot->pinned_since, second, memory_order_relaxed);
+	atomic_store_explicit(&slot->hits, atomic_load_explicit(&slot->hits, memory_order_relaxed) + 1, memory_order_relaxed);
+	return true;
+}
+
+void board_pin_again(struct board_slot *slot)
+{
+	atomic_fetch_add_explicit(&slot->state, 1, memory_order_relaxed);
+}
+
+void board_unpin(struct board_slot *slot, uint64_t last_used)
+{
+	atomic_store_explicit(&slot->last_used, last_used, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&slot->state, 1, memory_order_seq_cst);
+}
+
+enum board_claim board_claim(struct board_slot *slot, enum board_side side)
+{
+	uint64_t state = atomic_load_explicit(&slot->state, memory_order_seq_cst);
+	uint64_t claim = side == BOARD_SERVER ? CLAIMED_BY_SERVER : CLAIMED_BY_CLIENT;
+
+	if (state & CLAIMED)
+		return BOARD_CLAIM_CLAIMED;
+	if (state & PINS)
+		return BOARD_CLAIM_PINNED;
+	if (!atomic_compare_exchange_strong_explicit(&slot->state, &state, state | claim, memory_order_acq_rel,
+						     memory_order_relaxed))
+		return state & CLAIMED ? BOARD_CLAIM_CLAIMED : BOARD_CLAIM_PINNED;
+	return BOARD_CLAIM_WON;
+}
+
+void board_free(struct board_slot *slot)
+{
+	atomic_store_explicit(&slot->hits, 0, memory_order_relaxed);
+	atomic_store_explicit(&slot->last_used, 0, memory_order_relaxed);
+	atomic_fetch_add_explicit(&slot->state, ONE_GENERATION, memory_order_relaxed);
+	atomic_fetch_and_explicit(&slot->state, ~(CLAIMED | STALE), memory_order_release);
+}
+
+void board_mark_stale(struct board_slot *slot)
+{
+	atomic_fetch_or_explicit(&slot->state, STALE, memory_order_release);
+}
+
+bool board_is_pinned(const struct board_slot *slot)
+{
+	return atomic_load_explicit(&slot->state, memory_order_acquire) & PINS;
+}
+
+bool board_is_stale(const struct board_slot *slot)
+{
+	return atomic_load_explicit(&slot->state, memory_order_relaxed) & STALE;
+}
+
+uint64_t board_last_used(const struct board_slot *slot)
+{
+	return atomic_load_explicit(&slot->last_used, memory_order_relaxed);
+}
+
+uint64_t board_hits(const struct board_slot *slot)
+{
+	return atomic_load_explicit(&slot->hits, memory_order_relaxed);
+}
+
+uint32_t board_pinned_since(const struct board_slot *slot)
+{
+	return atomic_load_explicit(&slot->pinned_since, memory_order_relaxed);
+}

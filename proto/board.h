@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef PROTO_BOARD_H
+#define PROTO_BOARD_H
+
+/*
+ * The board: memory shared by the server and one client, with one slot for each lease.
+ *
+ * It makes a hit free. A cursor that comes back to a lease pins its slot, a single atomic addition; the server takes an idle
+ * lease back by a compare-and-swap on the same word, which can only succeed while there is no pin. So no message and no lock is needed for
+ * a pin, and a pin can't race with an eviction.
+ *
+ * All in one word, `state`:
+ *
+ *   bits 63..32  generation: which of the leases that this slot has had. A look-up that comes late finds another generation
+ *   bit  26      claimed by the client: it is about to unmap the lease on its own account
+ *   bit  25      claimed by the server: the lease is recalled
+ *   bit  24      stale: the file changed underneath; the lease is valid, but must not be pinned anew
+ *   bits 23..0   pins
+ *
+ * The server never believes a board: every operation that it does is wait-free and bounded, and whatever the client wrote there,
+ * only the client's own leases are concerned.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* One cache line. 64-bit words are aligned to 8 on i386 too. */
+struct board_slot {
+	_Alignas(64) _Atomic uint64_t state;
+	_Alignas(8) _Atomic uint64_t last_used; /* see pulse_use() */
+	_Alignas(8) _Atomic uint64_t hits;      /* pins that needed no grant; may miss some that happen at once */
+	_Atomic uint32_t pinned_since;          /* the pulse's second in which the oldest pin began */
+};
+
+struct board {
+	struct board_slot *slots;
+	uint32_t n_slots;
+};
+
+enum board_side { BOARD_SERVER, BOARD_CLIENT };
+
+enum board_claim {
+	BOARD_CLAIM_WON,     /* the lease is the caller's to take away */
+	BOARD_CLAIM_PINNED,  /* in use, or just changing */
+	BOARD_CLAIM_CLAIMED, /* a side has claimed it before */
+};
+
+/* Creates the memory for @n_slots slots, sealed against shrinking and growing, and maps it; *@fd is the caller's. 0 or -errno. */
+int board_create(struct board *board, uint32_t n_slots, int *fd);
+
+/* Maps the memory behind @fd, which stays the caller's, after checking its seals and size. 0, -EPROTO, or -errno of mmap(2). */
+int board_attach(struct board *board, uint32_t n_slots, int fd);
+
+/* Unmaps it; fine for one that is all zero. */
+void board_deinit(struct board *board);
+
+/* The server grants a lease: the slot gets the requester's pin. */
+void board_grant(struct board_slot *slot, uint32_t second);
+
+/* Pins the lease of @generation. False if it is another one by now, stale or claimed: a miss. @second is the pulse's. */
+bool board_pin(struct board_slot *slot, uint32_t generation, uint32_t second);
+
+/* Adds a pin to a lease on which the caller has one already. */
+void board_pin_again(struct board_slot *slot);
+
+/* Ends a pin. @last_used is from pulse_use(). */
+void board_unpin(struct board_slot *slot, uint64_t last_used);
+
+/* Claims a lease that has no pin, in the name of @side. */
+enum board_claim board_claim(struct board_slot *slot, enum board_side side);
+
+/* Ends the slot's lease: the next one has the next generation. Pins that are just being undone survive it. */
+void board_free(struct board_slot *slot);
+
+/* Marks the lease stale: pins stay, new ones fail. */
+void board_mark_stale(struct board_slot *slot);
+
+bool board_is_pinned(const struct board_slot *slot);
+bool board_is_stale(const struct board_slot *slot);
+uint64_t board_last_used(const struct board_slot *slot);
+uint64_t board_hits(const struct board_slot *slot);
+uint32_t board_pinned_since(const struct board_slot *slot);
+
+#endif

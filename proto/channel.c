@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+
+#include "proto/channel.h"
+
+#include "proto/util.h"
+
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/*
+ * One more than a packet may carry, so that one too many is seen and closed rather than cut off by the kernel, which is how the lack of a
+ * descriptor in this process shows.
+ */
+#define RECEIVE_DESCRIPTORS (PACKET_MAX_DESCRIPTORS + 1)
+
+void packet_deinit(struct packet *packet)
+{
+	for (size_t i = 0; i < packet->n_descriptors; i++)
+		close_fdp(&packet->descriptors[i]);
+	packet->n_descriptors = 0;
+}
+
+int channel_send(int socket, const void *bytes, size_t n_bytes, const int *descriptors, size_t n_descriptors)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(PACKET_MAX_DESCRIPTORS * sizeof(int))] = {0};
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = n_bytes};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t n;
+
+	if (n_descriptors > PACKET_MAX_DESCRIPTORS)
+		return -EINVAL;
+	if (n_descriptors) {
+		size_t size = n_descriptors * sizeof(int);
+		struct cmsghdr *header;
+
+		message.msg_control = control;
+		message.msg_controllen = CMSG_SPACE(size);
+		header = CMSG_FIRSTHDR(&message);
+		header->cmsg_level = SOL_SOCKET;
+		header->cmsg_type = SCM_RIGHTS;
+		header->cmsg_len = CMSG_LEN(size);
+		memcpy(CMSG_DATA(header), descriptors, size);
+	}
+
+	do
+		n = sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
+}
+
+/* Moves the descriptors of @message into the packet; the number of those that had no place there, closed. */
+static size_t collect_descriptors(struct msghdr *message, struct packet *packet)
+{
+	size_t surplus = 0;
+
+	for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
+		size_t n;
+
+		if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+			continue;
+		n = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (size_t i = 0; i < n; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof(fd));
+			if (packet->n_descriptors < PACKET_MAX_DESCRIPTORS) {
+				packet->descriptors[packet->n_descriptors++] = fd;
+			} else {
+				close_fd(fd);
+				surplus++;
+			}
+		}
+	}
+	return surplus;
+}
+
+int channel_receive(int socket, struct packet *packet)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(RECEIVE_DESCRIPTORS * sizeof(int))];
+	struct iovec iov = {.iov_base = packet->bytes, .iov_len = sizeof(packet->bytes)};
+	struct msghdr message = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control),
+	};
+	size_t surplus;
+	ssize_t n;
+	int r = 1;
+
+	packet->n_bytes = 0;
+	packet->n_descriptors = 0;
+	for (size_t i = 0; i < PACKET_MAX_DESCRIPTORS; i++)
+		packet->descriptors[i] = -1;
+
+	do
+		n = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+
+	surplus = collect_descriptors(&message, packet);
+	packet->n_bytes = (size_t)n;
+	if (surplus)
+		r = -EPROTO;
+	else if (message.msg_flags & MSG_CTRUNC)
+		r = -EMFILE;
+	else if (message.msg_flags & MSG_TRUNC || packet->n_bytes > PACKET_MAX_BYTES)
+		r = -EMSGSIZE;
+	else if (!n)
+		r = 0;
+
+	if (r <= 0)
+		packet_deinit(packet);
+	return r;
+}
+
+int channel_wait(int socket, short events, int timeout_ms)
+{
+	struct pollfd pollfd = {.fd = socket, .events = events};
+	int n;
+
+	do
+		n = poll(&pollfd, 1, timeout_ms);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
+int channel_address(struct sockaddr_un *address, const char *path)
+{
+	size_t length = strlen(path);
+
+	if (!length)
+		return -EINVAL;
+	if (length >= sizeof(address->sun_path))
+		return -ENAMETOOLONG;
+
+	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
+	memcpy(address->sun_path, path, length);
+	return (int)(offsetof(struct sockaddr_un, sun_path) + length + 1);
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+
+#include "proto/figures.h"
+
+#define SUMMARY(kind_, name_, member)                                                                \
+	{                                                                                            \
+		.name = (name_), .kind = (kind_), .offset = offsetof(struct figures_summary, member) \
+	}
+
+static const struct field summary[] = {
+	SUMMARY(FIELD_TEXT, "daemon.version", version),
+	SUMMARY(FIELD_U32, "daemon.pid", pid),
+	SUMMARY(FIELD_U64, "daemon.uptime_seconds", uptime_seconds),
+	SUMMARY(FIELD_TEXT, "daemon.socket", socket),
+	SUMMARY(FIELD_U64, "limits.memory_bytes", limit_memory_bytes),
+	SUMMARY(FIELD_U64, "limits.handles", limit_handles),
+	SUMMARY(FIELD_U64, "limits.maps", limit_maps),
+	SUMMARY(FIELD_U64, "limits.window_bytes", limit_window_bytes),
+	SUMMARY(FIELD_U64, "usage.memory_bytes", memory_bytes),
+	SUMMARY(FIELD_U64, "usage.pinned_bytes", pinned_bytes),
+	SUMMARY(FIELD_U64, "usage.draining_bytes", draining_bytes),
+	SUMMARY(FIELD_U64, "usage.handles", handles),
+	SUMMARY(FIELD_U64, "usage.maps", maps),
+	SUMMARY(FIELD_U64, "usage.clients", clients),
+	SUMMARY(FIELD_U64, "usage.leases", leases),
+	SUMMARY(FIELD_U64, "counters.grants", grants),
+	SUMMARY(FIELD_U64, "counters.hits", hits),
+	SUMMARY(FIELD_U64, "counters.evictions", evictions),
+	SUMMARY(FIELD_U64, "counters.recalls", recalls),
+	SUMMARY(FIELD_U64, "counters.waits", waits),
+	SUMMARY(FIELD_U64, "counters.refusals", refusals),
+	SUMMARY(FIELD_U64, "counters.protocol_errors", protocol_errors),
+};
+
+#define ROW(kind_, row, member)                                                      \
+	{                                                                            \
+		.name = #member, .kind = (kind_), .offset = offsetof(struct row, member) \
+	}
+
+static const struct field client[] = {
+	ROW(FIELD_U32, figures_client, pid),
+	ROW(FIELD_U32, figures_client, uid),
+	ROW(FIELD_TEXT, figures_client, name),
+	ROW(FIELD_U64, figures_client, leases),
+	ROW(FIELD_U64, figures_client, mapped_bytes),
+	ROW(FIELD_U64, figures_client, pinned_bytes),
+	ROW(FIELD_U64, figures_client, oldest_pin_seconds),
+};
+
+static const struct field file[] = {
+	ROW(FIELD_TEXT, figures_file, path),
+	ROW(FIELD_U64, figures_file, size_bytes),
+	ROW(FIELD_U64, figures_file, mapped_bytes),
+	ROW(FIELD_U64, figures_file, regions),
+	ROW(FIELD_U64, figures_file, clients),
+};
+
+static const struct layout layouts[FIGURES_N_SECTIONS] = {
+	[FIGURES_SUMMARY] = LAYOUT(summary),
+	[FIGURES_CLIENTS] = LAYOUT(client),
+	[FIGURES_FILES] = LAYOUT(file),
+};
+
+const struct layout *figures_layout(uint32_t section)
+{
+	return section < FIGURES_N_SECTIONS ? &layouts[section] : NULL;
+}
+
+int figures_next(struct text *rows, enum figures_section section, void *row)
+{
+	int length;
+
+	if (!rows->length)
+		return 0;
+	length = codec_decode(&layouts[section], row, rows->data, rows->length);
+	if (length < 0)
+		return length;
+	rows->data += length;
+	rows->length -= (size_t)length;
+	return 1;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef PROTO_FIGURES_H
+#define PROTO_FIGURES_H
+
+/*
+ * The figures of STATUS: rows of a few sections, each a struct with a table of its fields. The names in the tables are those of
+ * `smmapd status --json`, where a dot opens an object.
+ */
+
+#include "proto/codec.h"
+#include "proto/message.h"
+
+enum figures_section {
+	FIGURES_SUMMARY, /* one row, struct figures_summary */
+	FIGURES_CLIENTS, /* a row for each client, struct figures_client */
+	FIGURES_FILES,   /* a row for each file that the asking user may see, struct figures_file */
+	FIGURES_N_SECTIONS,
+};
+
+struct figures_summary {
+	struct text version;
+	uint32_t pid;
+	uint64_t uptime_seconds;
+	struct text socket;
+
+	uint64_t limit_memory_bytes;
+	uint64_t limit_handles;
+	uint64_t limit_maps;
+	uint64_t limit_window_bytes;
+
+	uint64_t memory_bytes;
+	uint64_t pinned_bytes;
+	uint64_t draining_bytes;
+	uint64_t handles;
+	uint64_t maps;
+	uint64_t clients;
+	uint64_t leases;
+
+	uint64_t grants;
+	uint64_t hits;
+	uint64_t evictions;
+	uint64_t recalls;
+	uint64_t waits;
+	uint64_t refusals;
+	uint64_t protocol_errors;
+};
+
+struct figures_client {
+	uint32_t pid;
+	uint32_t uid;
+	struct text name;
+	uint64_t leases;
+	uint64_t mapped_bytes;
+	uint64_t pinned_bytes;
+	uint64_t oldest_pin_seconds;
+};
+
+struct figures_file {
+	struct text path;
+	uint64_t size_bytes;
+	uint64_t mapped_bytes;
+	uint64_t regions;
+	uint64_t clients;
+};
+
+/* The fields of a section's rows; NULL if there is no such section. */
+const struct layout *figures_layout(uint32_t section);
+
+/* Takes the next row off @rows into @row, the struct of @section. 1; 0 if none is left; -EBADMSG or -ENOMEM. */
+int figures_next(struct text *rows, enum figures_section section, void *row);
+
+#endif
