@@ -14,9 +14,10 @@
 /* Unmaps the leases of one message. The number of them. */
 static uint32_t unmap_recalled(struct connection *connection, const struct slot_list *slots)
 {
-	struct discards discards = {0};
+	struct discards discards;
 	uint32_t n;
 
+	discards.slots.n = 0;
 	pthread_mutex_lock(&connection->lock);
 	for (uint32_t i = 0; i < slots->n; i++)
 		lease_table_take(&connection->leases, &slots->refs[i], &discards);

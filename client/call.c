@@ -51,23 +51,21 @@ static int map_lease(struct connection *connection, struct lease *lease, int fd)
 static void return_lease(struct connection *connection, const struct slot_ref *ref)
 {
 	struct board_slot *slot = &connection->board.slots[ref->slot];
-	struct discards discards = {0};
+	struct slot_list slots = {.n = 1, .refs = {*ref}};
 
 	board_unpin(slot, pulse_use(connection->pulse, &connection->last_use));
-	if (board_claim(slot, BOARD_CLIENT) == BOARD_CLAIM_PINNED)
-		return;
-	discards.slots.n = 1;
-	discards.slots.refs[0] = *ref;
-	connection_discard(connection, &discards);
+	if (board_claim(slot, BOARD_CLIENT) != BOARD_CLAIM_PINNED)
+		connection_release(connection, &slots);
 }
 
 /* Unmaps what has to go for it, then maps and notes a lease. @call is NULL if nobody waits for it any more. */
 static int take_lease(struct connection *connection, const struct message_leased *leased, int fd, struct call *call)
 {
-	struct discards victims = {0};
+	struct discards victims;
 	struct lease lease = {.ref = leased->lease, .file = call ? call->file : 0, .offset = leased->offset, .length = leased->length};
 	int r;
 
+	victims.slots.n = 0;
 	pthread_mutex_lock(&connection->lock);
 	for (uint32_t i = 0; i < leased->victims.n; i++)
 		lease_table_take(&connection->leases, &leased->victims.refs[i], &victims);
@@ -89,6 +87,17 @@ static int take_lease(struct connection *connection, const struct message_leased
 	else
 		call->address = lease.address;
 	return r;
+}
+
+/* Ends an opening that nobody wants. The answer finds nobody either. */
+static void return_file(struct connection *connection, uint64_t file)
+{
+	struct message message = {.type = MESSAGE_CLOSE, .close = {.file = file}};
+	char bytes[64];
+	int length = message_encode(&message, bytes, sizeof(bytes));
+
+	if (length > 0)
+		channel_send(connection->socket, bytes, (size_t)length, NULL, 0);
 }
 
 /* Whether a lease makes sense at all: on a slot of the board, on the grid, and not longer than the file. */
@@ -156,6 +165,8 @@ static int handle_packet(struct connection *connection, struct packet *packet)
 
 	if (message.type == MESSAGE_LEASED)
 		r = take_lease(connection, &message.leased, packet->descriptors[0], call);
+	else if (message.type == MESSAGE_OPENED && !call)
+		return_file(connection, message.opened.file);
 	if (call) {
 		pthread_mutex_lock(&connection->lock);
 		complete(connection, call, &message, r);

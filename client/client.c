@@ -138,8 +138,10 @@ static int set_options(struct smmap_client *client, const struct smmap_client_op
 
 	if (options->socket) {
 		n = snprintf(client->socket, sizeof(client->socket), "%s", options->socket);
-		if (n <= 0 || (size_t)n >= sizeof(client->socket))
+		if (n <= 0)
 			return -EINVAL;
+		if ((size_t)n >= sizeof(client->socket))
+			return -ENAMETOOLONG;
 	} else {
 		n = address_default(client->socket, sizeof(client->socket));
 		if (n < 0)
@@ -172,7 +174,7 @@ int smmap_client_open(struct smmap_client **client, const struct smmap_client_op
 	while ((r = connect_once(new, deadline_ms)) == -EAGAIN && clock_ms() < deadline_ms)
 		sleep_ms(RETRY_FIRST_MS);
 	if (r < 0)
-		return r == -EAGAIN ? -ENOTCONN : r;
+		return r == -EAGAIN ? -ETIMEDOUT : r;
 	*client = take_ptr(new);
 	return 0;
 }
@@ -209,11 +211,14 @@ int client_ask(struct smmap_client *client, struct message *request, struct mess
 	r = client_check(client);
 	if (r < 0)
 		return r;
-	r = client_connect(client, deadline_ms, &connection);
-	if (r < 0)
-		return r;
-	r = call_run(&call, connection, request, -1, deadline_ms);
-	connection_unref(connection);
+	do {
+		r = client_connect(client, deadline_ms, &connection);
+		if (r < 0)
+			return r;
+		r = call_run(&call, connection, request, -1, deadline_ms);
+		connection_unref(connection);
+		/* The server may have gone since the last call, and be back. */
+	} while (r == -ENOTCONN && clock_ms() < deadline_ms);
 	*answer = call.answer;
 	return r;
 }

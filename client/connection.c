@@ -15,6 +15,9 @@
 #include <sys/socket.h>
 #include <time.h>
 
+/* A server that does not read for so long is stopped, and would throw this client out if it went on. */
+#define RELEASE_TIMEOUT_MS 1000
+
 uint64_t clock_ms(void)
 {
 	struct timespec now;
@@ -289,29 +292,43 @@ static struct board_slot *slot_of(const struct connection *connection, uint32_t 
 	return &connection->board.slots[slot];
 }
 
+/* Lets go of a lease that is of no use any more, unless it is pinned. */
+static void discard_lease(struct connection *connection, uint32_t slot)
+{
+	struct discards discards;
+
+	discards.slots.n = 0;
+	pthread_mutex_lock(&connection->lock);
+	if (connection->leases.leases[slot].mapped)
+		lease_table_discard(&connection->leases, &connection->leases.leases[slot], &discards);
+	pthread_mutex_unlock(&connection->lock);
+	connection_discard(connection, &discards);
+}
+
 bool connection_find(struct connection *connection, uint64_t file, uint64_t begin, uint64_t end, struct place *place)
 {
-	struct discards discards = {0};
+	struct board_slot *slot;
 	struct lease *lease;
-	bool found = false;
+	bool pinned = false, stale = false;
 
 	pthread_mutex_lock(&connection->lock);
 	lease = lease_table_find(&connection->leases, file, begin, end);
-	if (lease && board_pin(slot_of(connection, lease->ref.slot), lease->ref.generation, pulse_second(connection->pulse))) {
+	if (lease) {
+		slot = slot_of(connection, lease->ref.slot);
+		pinned = board_pin(slot, lease->ref.generation, pulse_second(connection->pulse));
+		stale = !pinned && board_is_stale(slot);
 		*place = (struct place){
 			.slot = lease->ref.slot,
 			.data = lease->address,
 			.begin = lease->offset,
 			.end = lease->offset + lease->length,
 		};
-		found = true;
-	} else if (lease && board_is_stale(slot_of(connection, lease->ref.slot))) {
-		lease_table_discard(&connection->leases, lease, &discards);
 	}
 	pthread_mutex_unlock(&connection->lock);
 
-	connection_discard(connection, &discards);
-	return found;
+	if (stale)
+		discard_lease(connection, place->slot);
+	return pinned;
 }
 
 void connection_pin_again(struct connection *connection, const struct place *place)
@@ -338,26 +355,30 @@ void connection_mark_stale(const struct connection *connection, const struct pla
 
 /* ---- letting go ---- */
 
-void connection_discard(struct connection *connection, struct discards *discards)
+void connection_release(struct connection *connection, const struct slot_list *slots)
 {
-	struct message message = {.type = MESSAGE_RELEASE};
+	struct message message = {.type = MESSAGE_RELEASE, .release = {.slots = *slots}};
 	char bytes[MESSAGE_MAX_SLOTS * 12 + 64];
 	int length;
 
-	if (!discards->slots.n)
-		return;
-	discards_unmap(discards);
-
-	/* If it can't be said the connection is at its end, and the server takes all back. */
-	message.release.slots = discards->slots;
 	length = message_encode(&message, bytes, sizeof(bytes));
 	assert(length > 0);
 	while (!connection_is_dead(connection)) {
 		int r = channel_send(connection->socket, bytes, (size_t)length, NULL, 0);
 
-		if (r != -EAGAIN || channel_wait(connection->socket, POLLOUT, -1) < 0)
+		if (r != -EAGAIN)
 			break;
+		if (channel_wait(connection->socket, POLLOUT, RELEASE_TIMEOUT_MS) <= 0)
+			connection_fail(connection);
 	}
+}
+
+void connection_discard(struct connection *connection, struct discards *discards)
+{
+	if (!discards->slots.n)
+		return;
+	discards_unmap(discards);
+	connection_release(connection, &discards->slots);
 	discards->slots.n = 0;
 }
 

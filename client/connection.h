@@ -106,6 +106,9 @@ bool connection_is_stale(const struct connection *connection, const struct place
 /* This client has seen that it has. */
 void connection_mark_stale(const struct connection *connection, const struct place *place);
 
+/* Tells the server that leases are unmapped. If it can't be told, it is gone, and takes all back. */
+void connection_release(struct connection *connection, const struct slot_list *slots);
+
 /* Unmaps what was taken out of the table, tells the server, and empties the list. */
 void connection_discard(struct connection *connection, struct discards *discards);
 

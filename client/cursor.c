@@ -229,8 +229,10 @@ ssize_t smmap_cursor_read(struct smmap_cursor *cursor, void *to, size_t size, ui
 			return n < 0 ? n : (ssize_t)done;
 		piece = (size_t)min_u64((uint64_t)n, size - done);
 		r = copy_bytes(cursor, (char *)to + done, piece);
-		if (r < 0)
+		if (r < 0) {
+			smmap_cursor_unuse(cursor);
 			return r;
+		}
 		done += piece;
 	}
 	return (ssize_t)done;

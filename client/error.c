@@ -7,42 +7,43 @@
 #include "client/smmap-client.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 const char *smmap_strerror(int error)
 {
+	const char *description;
+
 	if (error >= 0)
 		return "success";
 
-	switch (-error) {
-	case ETIMEDOUT:
+	switch (error) {
+	case -ETIMEDOUT:
 		return "no room came free in time: what is in use fills the server's limits";
-	case EDQUOT:
+	case -EDQUOT:
 		return "the quota is used up: this user or client holds as much as it may";
-	case EFBIG:
+	case -EFBIG:
 		return "the range is larger than the server's limits, and can never fit";
-	case ESTALE:
+	case -ESTALE:
 		return "the file shrank below the range, or is not the same file any more";
-	case ENOTCONN:
+	case -ENOTCONN:
 		return "no server is there: start smmapd, or run the program under `smmapd exec`";
-	case ECHILD:
+	case -ECHILD:
 		return "the client belongs to the parent process: open another one after a fork";
-	case EMFILE:
+	case -EMFILE:
 		return "this process has no descriptor left";
-	case EBADF:
+	case -EBADF:
 		return "the descriptor is not open for reading only";
-	case EINVAL:
+	case -EINVAL:
 		return "an argument is out of range, or the file is not a regular file";
-	case ERANGE:
+	case -ERANGE:
 		return "the index is outside of the buffer";
-	case ENODATA:
+	case -ENODATA:
 		return "the cursor stands nowhere";
-	case EPROTO:
+	case -EPROTO:
 		return "the other end speaks another protocol, or another version of it";
 	}
 
-	/* Never NULL, and constant: also for a number that is no error. */
-	const char *description = strerrordesc_np(-error);
-
+	description = error == INT_MIN ? NULL : strerrordesc_np(-error);
 	return description ? description : "unknown error";
 }

@@ -221,11 +221,13 @@ int file_open(struct file **new, struct smmap_client *client, const char *path, 
 	if (!file->label || (path && !file->path))
 		return -ENOMEM;
 
-	r = client_connect(client, deadline_ms, &connection);
-	if (r < 0)
-		return r;
-	r = say_open(file, connection, fd, deadline_ms);
-	connection_unref(connection);
+	do {
+		r = client_connect(client, deadline_ms, &connection);
+		if (r < 0)
+			return r;
+		r = say_open(file, connection, fd, deadline_ms);
+		connection_unref(connection);
+	} while (r == -ENOTCONN && clock_ms() < deadline_ms);
 	if (r < 0)
 		return r;
 	if (!path) {

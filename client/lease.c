@@ -195,7 +195,7 @@ bool lease_table_take(struct lease_table *table, const struct slot_ref *ref, str
 
 bool lease_table_discard(struct lease_table *table, struct lease *lease, struct discards *discards)
 {
-	if (is_full(discards) || board_claim(&table->board->slots[lease->ref.slot], BOARD_CLIENT) != BOARD_CLAIM_WON)
+	if (is_full(discards) || board_claim(&table->board->slots[lease->ref.slot], BOARD_CLIENT) == BOARD_CLAIM_PINNED)
 		return false;
 	take(table, lease, discards);
 	return true;

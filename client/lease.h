@@ -65,7 +65,7 @@ int lease_table_add(struct lease_table *table, const struct lease *lease);
 /* Takes a lease that the server has taken back out, for unmapping. False if it is not there (any more), or if @discards is full. */
 bool lease_table_take(struct lease_table *table, const struct slot_ref *ref, struct discards *discards);
 
-/* Claims and takes out one lease, unless it is pinned. */
+/* Claims and takes out one lease, unless it is pinned. One that the server has claimed need not wait for the bell. */
 bool lease_table_discard(struct lease_table *table, struct lease *lease, struct discards *discards);
 
 /* Claims and takes out idle leases: all superseded ones. */

@@ -105,7 +105,8 @@ const char *smmap_strerror(int error);
 
 /*
  * Connects to the server and stores a client in *@client, which the caller closes. @options may be NULL. Opening doesn't wait for a
- * server: -ENOTCONN if none is there. Also -EINVAL for unknown flags or a name or socket that is too long, -EPROTO for a
+ * server: -ENOTCONN if none is there. Also -EINVAL for unknown flags or a name that is too long, -ENAMETOOLONG for such a socket, -ETIMEDOUT if the server has no
+ * room for another client, -EPROTO for a
  * server of another version, -ENOMEM, -EMFILE, and what socket(2) and pthread_create(3) return.
  */
 int smmap_client_open(struct smmap_client **client, const struct smmap_client_options *options);
@@ -131,7 +132,7 @@ int64_t smmap_client_collect(struct smmap_client *client);
  */
 int smmap_client_get_fd(struct smmap_client *client);
 
-/* Unmaps what the server has taken back. Never waits. Returns the number of leases that went, or an error. */
+/* Unmaps what the server has taken back, without waiting for more. Returns the number of leases that went, or an error. */
 int smmap_client_dispatch(struct smmap_client *client);
 
 /*

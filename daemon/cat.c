@@ -159,7 +159,7 @@ int command_cat(int argc, char **argv)
 		if (r != EXIT_DONE)
 			status = r;
 	}
-	return status;
+	return status == EXIT_DONE ? command_flush() : status;
 }
 
 /* ---- warm ---- */
@@ -220,5 +220,5 @@ int command_warm(int argc, char **argv)
 		if (r != EXIT_DONE)
 			status = r;
 	}
-	return status;
+	return status == EXIT_DONE ? command_flush() : status;
 }

@@ -6,12 +6,14 @@
 #include "proto/util.h"
 
 #include <assert.h>
-#include <string.h>
+#include <ctype.h>
 
 void client_init(struct client *client, pid_t pid, uid_t uid, struct text name, struct board *board)
 {
 	*client = (struct client){.pid = pid, .uid = uid, .board = *board, .free_slot = NO_SLOT};
-	memcpy(client->name, name.data, min_u64(name.length, MESSAGE_MAX_NAME));
+	/* For people, and untrusted: nothing in it may steer a terminal. */
+	for (size_t i = 0; i < min_u64(name.length, MESSAGE_MAX_NAME); i++)
+		client->name[i] = iscntrl((unsigned char)name.data[i]) ? '?' : name.data[i];
 	*board = (struct board){0};
 }
 
@@ -141,14 +143,6 @@ int client_close_file(struct client *client, uint64_t id)
 		return 0;
 	free_file(client, file);
 	return 1;
-}
-
-void client_forget_file(struct client *client, uint64_t id)
-{
-	struct client_file *file = find_file(client, id);
-
-	if (file)
-		free_file(client, file);
 }
 
 bool client_has_file(const struct client *client, uint64_t id)

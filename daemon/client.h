@@ -72,9 +72,6 @@ int client_open_file(struct client *client, uint64_t id);
 /* Ends one opening. 1 if it was the last, 0 if not, -EBADF if there was none. */
 int client_close_file(struct client *client, uint64_t id);
 
-/* Forgets all openings of a file. */
-void client_forget_file(struct client *client, uint64_t id);
-
 bool client_has_file(const struct client *client, uint64_t id);
 
 #endif

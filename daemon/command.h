@@ -10,6 +10,7 @@
 #include "daemon/limits.h"
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct smmap_client;
@@ -34,6 +35,9 @@ int command_drop(int argc, char **argv);
 /* Prints a message to standard error: "smmapd: ...", in the manner of printf(3). */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Writes out what was printed. EXIT_DONE, or EXIT_FAILED after saying why. */
+int command_flush(void);
+
 /* Points to --help after a message of getopt_long(3); returns EXIT_USAGE. */
 int complain_usage(void);
 
@@ -51,6 +55,9 @@ int options_parse(struct options *options, int argc, char **argv, int *finished)
 
 /* Puts the socket's default where none was given. EXIT_DONE, or an exit status after saying why. */
 int options_default_socket(char socket[static PATH_MAX]);
+
+/* Whether there is a command of that name. */
+bool command_exists(const char *name);
 
 /* The help text of the whole program, to standard output. */
 void print_help(void);

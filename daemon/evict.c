@@ -32,7 +32,7 @@ static int evict(const char *socket, struct message *request, const char *what)
 	else
 		printf("%s in %" PRIu64 " maps came free\n", size_print(answer.freed.bytes, size), answer.freed.maps);
 	smmap_client_close(client);
-	return status;
+	return status == EXIT_DONE ? command_flush() : status;
 }
 
 int command_collect(int argc, char **argv)

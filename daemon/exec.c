@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 /* As a shell says it of a command that a signal has ended, or that could not be run. */
@@ -25,8 +26,10 @@ struct embedding {
 	struct server server;
 	uv_process_t process;
 	uv_signal_t term;
+	uv_signal_t hangup;
 	uv_signal_t interrupt;
-	int status; /* of the command */
+	struct rlimit descriptors; /* as they were when this began */
+	int status;                /* of the command */
 };
 
 static void stop(struct embedding *embedding)
@@ -34,6 +37,7 @@ static void stop(struct embedding *embedding)
 	server_stop(&embedding->server);
 	uv_close((uv_handle_t *)&embedding->process, NULL);
 	uv_close((uv_handle_t *)&embedding->term, NULL);
+	uv_close((uv_handle_t *)&embedding->hangup, NULL);
 	uv_close((uv_handle_t *)&embedding->interrupt, NULL);
 }
 
@@ -45,13 +49,13 @@ static void on_exit_of_command(uv_process_t *process, int64_t status, int signal
 	stop(embedding);
 }
 
-/* The command decides when it is over: it gets SIGTERM from here, and SIGINT from the terminal itself. */
+/* The command decides when it is over: it gets SIGTERM and SIGHUP from here, and SIGINT from the terminal itself. */
 static void on_signal(uv_signal_t *signal, int number)
 {
 	struct embedding *embedding = signal->data;
 
-	if (number == SIGTERM)
-		uv_process_kill(&embedding->process, SIGTERM);
+	if (number != SIGINT)
+		uv_process_kill(&embedding->process, number);
 }
 
 static void start_signal(struct embedding *embedding, uv_signal_t *signal, int number)
@@ -71,11 +75,19 @@ static int spawn(struct embedding *embedding, char **command)
 		.stdio = stdio,
 		.stdio_count = 3,
 	};
+	struct rlimit raised;
+	int r;
 
 	for (int fd = 0; fd < 3; fd++)
 		stdio[fd] = (uv_stdio_container_t){.flags = UV_INHERIT_FD, .data.fd = fd};
 	embedding->process.data = embedding;
-	return uv_spawn(&embedding->server.loop, &embedding->process, &options);
+
+	/* The server has raised its limit on descriptors; the command gets the one that was here before. */
+	getrlimit(RLIMIT_NOFILE, &raised);
+	setrlimit(RLIMIT_NOFILE, &embedding->descriptors);
+	r = uv_spawn(&embedding->server.loop, &embedding->process, &options);
+	setrlimit(RLIMIT_NOFILE, &raised);
+	return r;
 }
 
 static int run(struct embedding *embedding, const struct options *options, char **command)
@@ -89,6 +101,7 @@ static int run(struct embedding *embedding, const struct options *options, char 
 	}
 	setenv("SMMAP_SOCKET", options->socket, 1);
 	start_signal(embedding, &embedding->term, SIGTERM);
+	start_signal(embedding, &embedding->hangup, SIGHUP);
 	start_signal(embedding, &embedding->interrupt, SIGINT);
 
 	r = spawn(embedding, command);
@@ -125,9 +138,11 @@ int command_exec(int argc, char **argv)
 {
 	_cleanup_(freep) struct embedding *embedding = NULL;
 	char folder[PATH_MAX] = "";
+	struct rlimit descriptors;
 	struct options options;
 	int finished, r;
 
+	getrlimit(RLIMIT_NOFILE, &descriptors);
 	r = options_parse(&options, argc, argv, &finished);
 	if (r != EXIT_DONE || finished)
 		return r;
@@ -141,6 +156,7 @@ int command_exec(int argc, char **argv)
 		return EXIT_FAILED;
 	}
 
+	embedding->descriptors = descriptors;
 	if (!*options.socket) {
 		r = make_folder(folder);
 		if (r < 0) {

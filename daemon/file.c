@@ -114,6 +114,11 @@ uint64_t file_window_bytes(const struct registry *registry, const struct file *f
 	return round_up(min_u64(registry->limits.window, file->size - begin), page_size());
 }
 
+bool file_is_visible(const struct file *file, uid_t uid)
+{
+	return uid == 0 || uid == file->uid;
+}
+
 bool file_belongs_to(const struct file *file, uid_t uid)
 {
 	return uid == 0 || (uid == file->uid && !file->shared);

@@ -58,7 +58,10 @@ int file_refresh(struct registry *registry, struct file *file);
 /* The bytes of one of its windows, cut at the end of the file, rounded up to pages. */
 uint64_t file_window_bytes(const struct registry *registry, const struct file *file, uint64_t window);
 
-/* Whether @uid may see its name and evict it: root, or the only user. */
+/* Whether @uid may see its name: root, and who sent it. */
+bool file_is_visible(const struct file *file, uid_t uid);
+
+/* Whether @uid may have it evicted: root, and who is its only user. */
 bool file_belongs_to(const struct file *file, uid_t uid);
 
 #endif

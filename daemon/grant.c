@@ -21,6 +21,10 @@ static void add_need(const struct registry *registry, const struct file *file, u
 
 	need->bytes += file_window_bytes(registry, file, window) - (region ? region->length : 0);
 	need->maps += region ? 0 : 1;
+	if (region && region->draining) {
+		need->revived_bytes += region->length;
+		need->revived_maps++;
+	}
 }
 
 /* Sets the windows of the range, and what they need. 0, or -EFBIG if they can never fit. */
@@ -39,14 +43,20 @@ static int choose_windows(struct registry *registry, struct file *file, const st
 	    (n - 1) * window_bytes + file_window_bytes(registry, file, need->last) > registry->limits.memory)
 		return -EFBIG;
 
+	for (uint64_t window = need->first; window <= need->last; window++)
+		add_need(registry, file, window, need);
+	return 0;
+}
+
+/* What was on its way out stays: before the leases that keep it here can end. */
+static void revive_windows(struct registry *registry, struct file *file, const struct need *need)
+{
 	for (uint64_t window = need->first; window <= need->last; window++) {
 		struct region *region = region_find(file, window);
 
 		if (region && region->draining)
 			region_revive(registry, region);
-		add_need(registry, file, window, need);
 	}
-	return 0;
 }
 
 /* Adds windows behind the range as long as they cost no eviction. */
@@ -65,31 +75,54 @@ static void look_ahead(struct registry *registry, struct file *file, uint64_t ah
 	}
 }
 
-/* Maps what is missing, each run of missing windows at once. */
-static int map_windows(struct registry *registry, struct file *file, const struct need *need)
+/* Maps each run of missing windows at once. */
+static int map_missing(struct registry *registry, struct file *file, const struct need *need)
 {
 	uint64_t window = need->first;
-	int r;
 
 	while (window <= need->last) {
-		struct region *region = region_find(file, window);
 		uint64_t n = 0;
+		int r;
 
-		if (region) {
-			uint64_t length = file_window_bytes(registry, file, window);
-
-			r = region->length < length ? region_extend(registry, region, length) : 0;
-			n = 1;
-		} else {
-			while (window + n <= need->last && !region_find(file, window + n))
-				n++;
-			r = region_map_run(registry, file, window, n);
-		}
+		while (window + n <= need->last && !region_find(file, window + n))
+			n++;
+		r = n ? region_map_run(registry, file, window, n) : 0;
 		if (r < 0)
 			return r;
-		window += n;
+		window += n ? n : 1;
 	}
 	return 0;
+}
+
+/* Extends what was cut where the file ended then. */
+static int extend_short(struct registry *registry, struct file *file, const struct need *need)
+{
+	for (uint64_t window = need->first; window <= need->last; window++) {
+		struct region *region = region_find(file, window);
+		uint64_t length = file_window_bytes(registry, file, window);
+		int r = region->length < length ? region_extend(registry, region, length) : 0;
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Maps all windows. If that fails, those that nobody leases go again: the room was made for the lease. */
+static int map_windows(struct registry *registry, struct file *file, const struct need *need)
+{
+	int r;
+
+	r = map_missing(registry, file, need);
+	if (!r)
+		r = extend_short(registry, file, need);
+	for (uint64_t window = need->first; r < 0 && window <= need->last; window++) {
+		struct region *region = region_find(file, window);
+
+		if (region && !region->holds)
+			region_evict(registry, region);
+	}
+	return r;
 }
 
 static void hold_windows(struct registry *registry, struct file *file, const struct need *need, struct lease *lease)
@@ -116,12 +149,13 @@ int registry_lease(struct registry *registry, struct client *client, const struc
 	struct need need;
 	int r;
 
-	if (!client_has_file(client, request->file))
-		return -EBADF;
-	if (!file) {
-		client_forget_file(client, request->file);
+	if (!file && request->file && request->file < registry->next_file_id) {
+		/* It was let go; this opening of it is at its end. */
+		client_close_file(client, request->file);
 		return REGISTRY_REOPEN;
 	}
+	if (!file || !client_has_file(client, request->file))
+		return -EBADF;
 
 	r = file_refresh(registry, file);
 	if (r < 0)
@@ -133,18 +167,20 @@ int registry_lease(struct registry *registry, struct client *client, const struc
 	r = choose_windows(registry, file, request, &need);
 	if (r < 0)
 		return r;
+	/* Room that has come free is for those who have waited for it. */
+	if (need.bytes && !request->in_turn)
+		return REGISTRY_NO_ROOM;
 	must_unmap = !room_fits(registry, &need);
 	if (must_unmap) {
-		if (!request->in_turn)
-			return REGISTRY_NO_ROOM;
 		room_make(registry, &need);
 		must_unmap = !room_fits(registry, &need);
 		if (must_unmap && !room_fits_without(registry, client, &need))
 			return REGISTRY_NO_ROOM;
 	}
-	if (!must_unmap)
+	if (!must_unmap && request->in_turn)
 		look_ahead(registry, file, request->ahead, &need);
 
+	revive_windows(registry, file, &need);
 	r = lease_new(&lease, registry, client, need.last - need.first + 1);
 	if (r < 0)
 		return r;

@@ -61,7 +61,7 @@ void lease_end(struct registry *registry, struct lease *lease)
 	if (lease->recalled)
 		DL_DELETE(registry->recalled, lease);
 	if (lease->recalled && !lease->told)
-		DL_DELETE2(lease->client->untold, lease, prev_untold, next_untold);
+		lease_tell(registry, lease);
 
 	for (uint64_t i = 0; i < lease->n_holds; i++) {
 		struct hold *hold = &lease->holds[i];
@@ -91,12 +91,14 @@ bool lease_recall(struct registry *registry, struct lease *lease)
 	lease->recalled_ms = registry->now_ms;
 	DL_APPEND(registry->recalled, lease);
 	DL_APPEND2(lease->client->untold, lease, prev_untold, next_untold);
+	registry->n_untold++;
 	return true;
 }
 
-void lease_tell(struct lease *lease)
+void lease_tell(struct registry *registry, struct lease *lease)
 {
 	lease->told = true;
+	registry->n_untold--;
 	DL_DELETE2(lease->client->untold, lease, prev_untold, next_untold);
 }
 
@@ -115,7 +117,8 @@ bool lease_is_pinned(const struct lease *lease)
 
 uint64_t lease_last_used(const struct registry *registry, const struct lease *lease)
 {
-	uint64_t latest = pulse_instant(pulse_epoch(registry->pulse) + 1) - 1;
+	uint64_t epoch = pulse_epoch(registry->pulse);
+	uint64_t use = min_u64(board_last_used(slot_of(lease)), pulse_instant(epoch + 1) - 1);
 
-	return min_u64(board_last_used(slot_of(lease)), latest);
+	return lease_is_pinned(lease) ? max_u64(use, pulse_instant(epoch)) : use;
 }

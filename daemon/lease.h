@@ -58,15 +58,15 @@ void lease_end(struct registry *registry, struct lease *lease);
 /* Takes the lease back, unless it is pinned (false). Also true if that was done before. */
 bool lease_recall(struct registry *registry, struct lease *lease);
 
-/* The client has been told of the recall. */
-void lease_tell(struct lease *lease);
+/* The client has been told of the recall, or need not be. */
+void lease_tell(struct registry *registry, struct lease *lease);
 
 /* Marks it stale if it reaches past @file_size, and takes it back, now or when its pins have ended. */
 void lease_cut(struct registry *registry, struct lease *lease, uint64_t file_size);
 
 bool lease_is_pinned(const struct lease *lease);
 
-/* Its last use, as far as the board tells: never in the future. */
+/* Its last use, as far as the board tells: never in the future, and in this epoch if it is pinned. */
 uint64_t lease_last_used(const struct registry *registry, const struct lease *lease);
 
 #endif

@@ -17,13 +17,15 @@
 #define CLIENT_DESCRIPTORS 3
 /* Maps that are neither regions nor boards: the program, its libraries, heap and stacks. */
 #define RESERVED_MAPS 512
+/* More connections than that are of no use, whatever the kernel allows. */
+#define MOST_CLIENTS 4096
 
 void limits_default(struct limits *limits)
 {
 	uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * page_size();
 
 	*limits = (struct limits){
-		.memory = memory / 100 * LIMITS_DEFAULT_MEMORY_PERCENT,
+		.memory = memory / 100 * LIMITS_DEFAULT_MEMORY_PERCENT + memory % 100 * LIMITS_DEFAULT_MEMORY_PERCENT / 100,
 		.handles = LIMITS_DEFAULT_HANDLES,
 		.maps = LIMITS_DEFAULT_MAPS,
 		.window = LIMITS_DEFAULT_WINDOW,
@@ -118,11 +120,12 @@ int limits_fit(struct limits *limits, char *complaint, size_t size)
 	/* Half of the descriptors at most are for files, the rest for clients. */
 	lowered += lower(&limits->handles, descriptors / 2, "handles", "the limit on open files (RLIMIT_NOFILE) allows no more",
 			 complaint, size);
-	limits->clients = (descriptors - limits->handles) / CLIENT_DESCRIPTORS;
+	limits->clients = min_u64((descriptors - limits->handles) / CLIENT_DESCRIPTORS, MOST_CLIENTS);
 
 	/* A region is a map of its own at worst, and so is a client's board. */
-	if (map_count < 2 * (RESERVED_MAPS + limits->clients))
+	if (map_count < 2 * RESERVED_MAPS)
 		return -ENOMEM;
+	limits->clients = min_u64(limits->clients, map_count / 4);
 	lowered += lower(&limits->maps, map_count - RESERVED_MAPS - limits->clients, "maps", "vm.max_map_count allows no more", complaint,
 			 size);
 	return lowered;

@@ -26,6 +26,14 @@ void complain(const char *format, ...)
 	fprintf(stderr, "smmapd: %s\n", message);
 }
 
+int command_flush(void)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return EXIT_DONE;
+	complain("can't write to standard output: %s", strerror(errno));
+	return EXIT_FAILED;
+}
+
 int complain_usage(void)
 {
 	fputs("Try 'smmapd --help'.\n", stderr);

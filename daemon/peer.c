@@ -13,6 +13,7 @@
 
 #include <linux/sockios.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -33,6 +34,7 @@ static void on_ready(uv_poll_t *poll, int status, int events);
 void peer_fail(struct peer *peer)
 {
 	peer->failed = true;
+	peer->server->some_failed = true;
 }
 
 struct peer *peer_of_client(struct client *client)
@@ -55,6 +57,8 @@ void peer_answer(struct peer *peer, const struct answer *answer)
 {
 	if (peer->failed || !answer->message.type)
 		return;
+	/* Who has the answer sees what it has changed. */
+	registry_publish(&peer->server->registry);
 	if (send_message(peer, &answer->message, &answer->fd, answer->fd >= 0) < 0)
 		peer_fail(peer);
 }
@@ -78,7 +82,7 @@ void peer_ring(struct peer *peer)
 		if (length < 0 || channel_send(peer->bell, bytes, (size_t)length, NULL, 0) < 0)
 			return;
 		for (uint32_t i = 0; i < slots->n; i++)
-			lease_tell(peer->client.untold);
+			lease_tell(&peer->server->registry, peer->client.untold);
 	}
 }
 
@@ -143,9 +147,15 @@ static void greet(struct peer *peer, const struct message *message)
 		return;
 	}
 
-	r = message->hello.name.length > MESSAGE_MAX_NAME ? -EINVAL : welcome(peer, message);
+	if (message->hello.name.length > MESSAGE_MAX_NAME) {
+		request_refuse(answer, message->serial, EINVAL, "the client's name is longer than %d bytes", MESSAGE_MAX_NAME);
+		peer_answer(peer, answer);
+		peer_fail(peer);
+		return;
+	}
+	r = welcome(peer, message);
 	if (r < 0) {
-		request_refuse(answer, message->serial, -r, "the server can't take another client");
+		request_refuse(answer, message->serial, -r, "the server can't take another client: %s", strerror(-r));
 		peer_answer(peer, answer);
 		peer_fail(peer);
 	}
@@ -161,7 +171,7 @@ static void take_request(struct peer *peer, const struct message *message, int *
 	int r;
 
 	request_init(&request, &peer->client, message, fd, server->registry.now_ms);
-	r = request_run(&request, &server->registry, &server->report, !server->waiting.first, answer);
+	r = request_run(&request, &server->registry, &server->report, request_queue_lacks(&server->waiting, message->type), answer);
 	if (r == REQUEST_WAITS) {
 		server->registry.counters.waits++;
 		r = request_queue_add(&server->waiting, &request);

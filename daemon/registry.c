@@ -61,6 +61,18 @@ static void let_go_if_deleted(struct registry *registry, struct file *file)
 		file_free(registry, file);
 }
 
+/* A deleted file that has just lost its last region is at the young end of those that have none. */
+static void let_go_of_bare(struct registry *registry)
+{
+	while (registry->bare) {
+		struct file *file = registry->bare->prev;
+
+		if (file->n_clients || !file->deleted)
+			return;
+		file_free(registry, file);
+	}
+}
+
 void registry_look_around(struct registry *registry)
 {
 	struct file *file, *next;
@@ -75,9 +87,10 @@ void registry_look_around(struct registry *registry)
 int registry_open(struct registry *registry, struct client *client, struct open_request *request, struct file **found)
 {
 	struct file *file = request->identified ? file_find_identity(registry, request->facts) : NULL;
+	bool is_new = !file;
 	int r;
 
-	if (!file) {
+	if (is_new) {
 		if (!room_make_handle(registry, request->in_turn))
 			return REGISTRY_NO_ROOM;
 		r = file_new(&file, registry, request, client->uid);
@@ -85,8 +98,13 @@ int registry_open(struct registry *registry, struct client *client, struct open_
 			return r;
 	}
 	r = client_open_file(client, file->id);
-	if (r < 0)
+	if (r < 0) {
+		if (is_new) {
+			request->fd = take_fd(&file->fd);
+			file_free(registry, file);
+		}
 		return r;
+	}
 
 	file->n_clients += (uint64_t)r;
 	file->shared = file->shared || file->uid != client->uid;
@@ -171,6 +189,7 @@ bool registry_release(struct registry *registry, struct client *client, const st
 	if (!lease)
 		return false;
 	lease_end(registry, lease);
+	let_go_of_bare(registry);
 	return true;
 }
 
@@ -186,6 +205,7 @@ void registry_remove_client(struct registry *registry, struct client *client)
 	for (uint32_t slot = 0; slot < client->n_slots; slot++)
 		if (client->slots[slot].lease)
 			lease_end(registry, client->slots[slot].lease);
+	let_go_of_bare(registry);
 	HASH_ITER(hh, client->files, opened, next)
 	{
 		opened->n_opens = 1;

@@ -62,6 +62,7 @@ struct registry {
 	uint64_t n_emptying;     /* files whose regions are all draining */
 	struct region *oldest;   /* regions in order of their last known use; those that drain are not among them */
 	struct lease *recalled;  /* leases that their clients have to unmap, the longest so first */
+	uint64_t n_untold;       /* of these, those that no bell has told of */
 	struct client *clients;
 	uint64_t next_file_id;
 };
@@ -72,7 +73,7 @@ struct open_request {
 	const struct descriptor_facts *facts;
 	bool identified;   /* another descriptor with equal device and inode shows the same contents */
 	const char *label; /* copied */
-	bool in_turn;      /* nobody is waiting for room before this one */
+	bool in_turn;      /* nobody waits to open a file before this one */
 };
 
 /* What a request for a lease asks for. */
@@ -81,7 +82,7 @@ struct lease_request {
 	uint64_t offset;
 	uint64_t length; /* at least 1; cut at the end of the file */
 	uint64_t ahead;  /* windows to lease in addition, as far as there is room anyway */
-	bool in_turn;    /* nobody is waiting for room before this one */
+	bool in_turn;    /* nobody waits for a lease before this one */
 };
 
 /* What it gets. Without a lease the offset is past the end of the file. */

@@ -16,9 +16,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* Longest label that is shown: a page of rows always holds one. */
-#define MAX_LABEL 4096
-
 struct page {
 	char *bytes;
 	size_t size;
@@ -160,7 +157,7 @@ static bool add_files(const struct registry *registry, uid_t uid, struct page *p
 			.clients = file->n_clients,
 		};
 
-		if (uid != 0 && !file_belongs_to(file, uid))
+		if (!file_is_visible(file, uid))
 			continue;
 		for (region = file->regions; region; region = region->by_window.next)
 			row.mapped_bytes += region->length;

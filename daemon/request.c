@@ -225,6 +225,11 @@ static int run_evict(struct request *request, struct registry *registry, struct 
 
 		memcpy(path, text.data, text.length);
 		path[text.length] = '\0';
+		if (!text.length || strlen(path) != text.length) {
+			registry->counters.refusals++;
+			request_refuse(answer, request->message.serial, EINVAL, "the path is empty, or has a zero byte in it");
+			return 0;
+		}
 	}
 	if (!request->started)
 		registry_evict_files(registry, request->client, drop ? path : NULL, &request->bytes_freed, &request->maps_freed);
@@ -309,6 +314,16 @@ int request_queue_add(struct request_queue *queue, struct request *request)
 	request->fd = -1;
 	DL_APPEND(queue->first, copy);
 	return 0;
+}
+
+bool request_queue_lacks(const struct request_queue *queue, uint32_t type)
+{
+	const struct request *request;
+
+	DL_FOREACH(queue->first, request)
+		if (request->message.type == type)
+			return false;
+	return true;
 }
 
 void request_queue_remove(struct request_queue *queue, struct request *request)

@@ -60,8 +60,8 @@ void request_init(struct request *request, struct client *client, const struct m
 void request_deinit(struct request *request);
 
 /*
- * Does what is asked. 0 if @answer is filled, which may be that of an error; REQUEST_WAITS if it can't be done yet. @in_turn: no other request
- * is waiting for room before this one.
+ * Does what is asked. 0 if @answer is filled, which may be that of an error; REQUEST_WAITS if it can't be done yet. @in_turn: no
+ * other request of its type waits before this one.
  */
 int request_run(struct request *request, struct registry *registry, const struct report_server *server, bool in_turn,
 		struct answer *answer);
@@ -74,6 +74,9 @@ void request_refuse(struct answer *answer, uint32_t serial, int error, const cha
 
 /* Moves a request, from anywhere, to the end of the queue. 0, -EDQUOT if too many wait, -ENOMEM; it is the caller's then. */
 int request_queue_add(struct request_queue *queue, struct request *request);
+
+/* Whether a request of this type that comes now would be the first to wait. */
+bool request_queue_lacks(const struct request_queue *queue, uint32_t type);
 
 /* Takes a request out of the queue and frees it. */
 void request_queue_remove(struct request_queue *queue, struct request *request);

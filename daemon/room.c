@@ -29,7 +29,8 @@ typedef bool enough_fn(const struct registry *registry, const struct need *need)
 
 static bool enough_room(const struct registry *registry, const struct need *need)
 {
-	return fits_if_gone(registry, need, registry->usage.draining, registry->usage.draining_maps);
+	return fits_if_gone(registry, need, registry->usage.draining - need->revived_bytes,
+			    registry->usage.draining_maps - need->revived_maps);
 }
 
 static bool enough_handles(const struct registry *registry, const struct need *need)
@@ -45,9 +46,11 @@ static bool is_needed(const struct region *region, const struct need *need)
 
 static void evict_oldest(struct registry *registry, const struct need *need, enough_fn *enough)
 {
+	/* Each region comes up once, and once more where it was used since; a client that keeps writing its board gets no more. */
+	uint64_t looks = 2 * (registry->usage.maps - registry->usage.draining_maps);
 	struct region *region, *next;
 
-	for (region = registry->oldest; region && !enough(registry, need); region = next) {
+	for (region = registry->oldest; region && looks && !enough(registry, need); region = next, looks--) {
 		struct region *before = region == registry->oldest ? NULL : region->prev;
 		uint64_t use = region_last_used(registry, region);
 
@@ -69,14 +72,15 @@ void room_make(struct registry *registry, const struct need *need)
 	evict_oldest(registry, need, enough_room);
 }
 
-bool room_make_handle(struct registry *registry, bool may_evict)
+bool room_make_handle(struct registry *registry, bool in_turn)
 {
 	struct need nothing = {0};
 
+	if (!in_turn)
+		return false;
 	if (registry->usage.handles < registry->limits.handles)
 		return true;
-	if (may_evict)
-		evict_oldest(registry, &nothing, enough_handles);
+	evict_oldest(registry, &nothing, enough_handles);
 	if (!registry->bare)
 		return false;
 	file_free(registry, registry->bare);
@@ -99,7 +103,8 @@ bool room_fits_without(const struct registry *registry, struct client *client, c
 		for (uint64_t i = 0; i < lease->n_holds; i++) {
 			struct region *region = lease->holds[i].region;
 
-			if (++region->n_named == region->n_holds && (region->draining || region->detached)) {
+			if (++region->n_named == region->n_holds && (region->draining || region->detached) &&
+			    !is_needed(region, need)) {
 				bytes += region->length;
 				maps++;
 			}

@@ -21,6 +21,8 @@ struct slot_list;
 struct need {
 	uint64_t bytes;
 	uint64_t maps;
+	uint64_t revived_bytes; /* of regions of the run that are draining, and will be live again */
+	uint64_t revived_maps;
 	const struct file *file;
 	uint64_t first, last;
 };
@@ -37,7 +39,10 @@ bool room_fits_without(const struct registry *registry, struct client *client, c
 /* Ends such leases, and lists them. */
 void room_take_victims(struct registry *registry, struct client *client, struct slot_list *victims);
 
-/* Makes room for one more open file, by eviction too if @may_evict. False if it is only on its way, or everything is in use. */
-bool room_make_handle(struct registry *registry, bool may_evict);
+/*
+ * Makes room for one more open file. False if it is only on its way, everything is in use, or others wait before this one (not
+ * @in_turn).
+ */
+bool room_make_handle(struct registry *registry, bool in_turn);
 
 #endif

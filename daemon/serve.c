@@ -56,7 +56,10 @@ int command_serve(int argc, char **argv)
 	if (r != EXIT_DONE || finished)
 		return r;
 	if (optind < argc) {
-		complain("there is no command '%s'", argv[optind]);
+		if (command_exists(argv[optind]))
+			complain("the command comes before its options: smmapd %s [OPTIONS]", argv[optind]);
+		else
+			complain("there is no command '%s'", argv[optind]);
 		return complain_usage();
 	}
 	r = options_default_socket(options.socket);

@@ -32,15 +32,18 @@ void server_wake(struct server *server)
 
 static void retry_waiting(struct server *server)
 {
+	bool waits[MESSAGE_ERROR] = {0}; /* by type: whether one of it goes on waiting */
 	struct request *request, *next;
 
 	DL_FOREACH_SAFE(server->waiting.first, request, next)
 	{
-		bool in_turn = request == server->waiting.first;
+		bool in_turn = !waits[request->message.type];
 
 		if (request_run(request, &server->registry, &server->report, in_turn, &server->answer) == REQUEST_WAITS) {
-			if (server->registry.now_ms < request->deadline_ms)
+			if (server->registry.now_ms < request->deadline_ms) {
+				waits[request->message.type] = true;
 				continue;
+			}
 			request_expire(request, &server->registry, &server->answer);
 		}
 		peer_answer(peer_of_client(request->client), &server->answer);
@@ -64,16 +67,24 @@ static void fail_late(struct server *server)
 static bool end_failed(struct server *server)
 {
 	struct peer *peer, *next;
-	bool ended = false;
 
+	if (!server->some_failed)
+		return false;
+	server->some_failed = false;
 	DL_FOREACH_SAFE(server->peers, peer, next)
-	{
-		if (peer->failed) {
+		if (peer->failed)
 			peer_end(peer);
-			ended = true;
-		}
-	}
-	return ended;
+	return true;
+}
+
+static void ring_bells(struct server *server)
+{
+	struct peer *peer;
+
+	if (!server->registry.n_untold)
+		return;
+	DL_FOREACH(server->peers, peer)
+		peer_ring(peer);
 }
 
 static void on_impatient(uv_timer_t *timer);
@@ -90,15 +101,12 @@ static void set_timer(uv_timer_t *timer, uv_timer_cb callback, uint64_t period_m
 
 void server_settle(struct server *server)
 {
-	struct peer *peer;
-
 	do {
 		fail_late(server);
 		retry_waiting(server);
 	} while (end_failed(server));
 
-	DL_FOREACH(server->peers, peer)
-		peer_ring(peer);
+	ring_bells(server);
 	registry_publish(&server->registry);
 
 	if (server->stopping)

@@ -36,6 +36,7 @@ struct server {
 
 	struct peer *peers;
 	uint64_t n_peers;
+	bool some_failed;
 
 	/* Scratch, since the loop is one thread: what came, what is answered, and that as it is sent. */
 	struct packet packet;

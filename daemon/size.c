@@ -82,7 +82,7 @@ int size_parse_share(const char *text, uint64_t whole, uint64_t *bytes)
 	if (percent > 100)
 		return -ERANGE;
 
-	*bytes = whole / 100 * percent;
+	*bytes = whole / 100 * percent + whole % 100 * percent / 100;
 	return 0;
 }
 

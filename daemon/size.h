@@ -19,7 +19,7 @@ int size_parse(const char *text, uint64_t *bytes);
 /* Reads a size, or a percentage of @whole, such as 50%. 0, -EINVAL or -ERANGE. */
 int size_parse_share(const char *text, uint64_t whole, uint64_t *bytes);
 
-/* Prints bytes with the largest unit that leaves at least 1, to three digits: "64 MiB", "1.5 GiB". Returns @text. */
+/* Prints bytes with the largest unit that leaves at least 1, to three digits: "64 MiB", "1.50 GiB". Returns @text. */
 const char *size_print(uint64_t bytes, char text[static SIZE_TEXT_MAX]);
 
 #endif

@@ -13,10 +13,13 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A text of a client may hold any byte; JSON only UTF-8. Then each other byte is shown as \xNN. */
+/*
+ * A text of a client may hold any byte; JSON only UTF-8. Then each other byte is shown as \xNN. What could steer a terminal is escaped when
+ * it is printed, but for DEL, which JSON does not know how to.
+ */
 static json_t *json_of_text(struct text text)
 {
-	json_t *json = json_stringn(text.data, text.length);
+	json_t *json = memchr(text.data, 0x7f, text.length) ? NULL : json_stringn(text.data, text.length);
 	char *escaped;
 	size_t length = 0;
 
@@ -28,7 +31,7 @@ static json_t *json_of_text(struct text text)
 	for (size_t i = 0; i < text.length; i++) {
 		unsigned char byte = (unsigned char)text.data[i];
 
-		length += (size_t)sprintf(escaped + length, byte < 0x80 ? "%c" : "\\x%02x", byte);
+		length += (size_t)sprintf(escaped + length, byte < 0x7f ? "%c" : "\\x%02x", byte);
 	}
 	json = json_stringn(escaped, length);
 	free(escaped);
@@ -127,7 +130,7 @@ int status_print_json(struct smmap_client *client)
 		r = add_section(client, root, "clients", FIGURES_CLIENTS);
 	if (!r)
 		r = add_section(client, root, "files", FIGURES_FILES);
-	if (!r && json_dumpf(root, stdout, JSON_INDENT(2)) < 0)
+	if (!r && json_dumpf(root, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII) < 0)
 		r = -EIO;
 	if (!r)
 		putchar('\n');

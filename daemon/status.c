@@ -55,8 +55,8 @@ int command_status(int argc, char **argv)
 	r = json ? status_print_json(client) : status_print_tables(client, clients, files);
 	if (r < 0)
 		status = command_failed(client, "status", r);
-	else if (fflush(stdout) != 0)
-		status = EXIT_FAILED;
+	else
+		status = command_flush();
 	smmap_client_close(client);
 	return status;
 }

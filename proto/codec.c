@@ -25,6 +25,8 @@ static int sink_write(void *data, const char *bytes, size_t n)
 
 	if (n > sink->size - sink->n_bytes)
 		return -1;
+	if (!n)
+		return 0;
 	memcpy(sink->bytes + sink->n_bytes, bytes, n);
 	sink->n_bytes += n;
 	return 0;
@@ -115,6 +117,12 @@ static bool unpack_slots(const msgpack_object *element, struct slot_list *list)
 	return true;
 }
 
+/* A text is never NULL, also if it is empty. */
+static struct text text_at(const char *data, size_t length)
+{
+	return (struct text){.data = length ? data : "", .length = length};
+}
+
 static bool unpack_field(const msgpack_object *element, const struct field *field, void *object)
 {
 	void *value = (char *)object + field->offset;
@@ -130,12 +138,12 @@ static bool unpack_field(const msgpack_object *element, const struct field *fiel
 	case FIELD_TEXT:
 		if (element->type != MSGPACK_OBJECT_STR || element->via.str.size > MESSAGE_MAX_TEXT)
 			return false;
-		*(struct text *)value = (struct text){.data = element->via.str.ptr, .length = element->via.str.size};
+		*(struct text *)value = text_at(element->via.str.ptr, element->via.str.size);
 		return true;
 	case FIELD_BYTES:
 		if (element->type != MSGPACK_OBJECT_BIN)
 			return false;
-		*(struct text *)value = (struct text){.data = element->via.bin.ptr, .length = element->via.bin.size};
+		*(struct text *)value = text_at(element->via.bin.ptr, element->via.bin.size);
 		return true;
 	case FIELD_SLOT:
 		return unpack_slot(element, value);

@@ -72,13 +72,14 @@ static uint64_t big_endian(const uint8_t *bytes, size_t n)
 int shape_check(const void *bytes, size_t n_bytes)
 {
 	const uint8_t *input = bytes;
-	uint64_t wanted = 1; /* objects that have to follow; never more than the bytes left */
-	size_t at = 0;
+	uint64_t wanted[SHAPE_MAX_DEPTH + 1] = {1}; /* objects that have to follow, in each array that is open */
+	uint64_t sum = 1;                           /* of these: never more than the bytes left */
+	size_t at = 0, depth = 0;
 
 	if (n_bytes > INT_MAX)
 		return -EBADMSG;
 
-	while (wanted) {
+	while (sum) {
 		struct shape shape;
 		uint64_t number, body, elements;
 
@@ -93,9 +94,18 @@ int shape_check(const void *bytes, size_t n_bytes)
 		at += (size_t)body;
 
 		elements = shape.size_is_elements ? number : shape.n_elements;
-		wanted += elements - 1;
-		if (wanted > n_bytes - at)
+		sum += elements - 1;
+		if (sum > n_bytes - at)
 			return -EBADMSG;
+
+		wanted[depth]--;
+		if (elements) {
+			if (depth == SHAPE_MAX_DEPTH)
+				return -EBADMSG;
+			wanted[++depth] = elements;
+		}
+		while (depth && !wanted[depth])
+			depth--;
 	}
 	return (int)at;
 }

@@ -96,7 +96,7 @@ START_TEST(test_options)
 	ck_assert_int_eq(smmap_client_open(&client, &options), 0);
 	smmap_client_close(client);
 	options.socket = long_path;
-	ck_assert_int_eq(smmap_client_open(&client, &options), -EINVAL);
+	ck_assert_int_eq(smmap_client_open(&client, &options), -ENAMETOOLONG);
 	options.socket = "";
 	ck_assert_int_eq(smmap_client_open(&client, &options), -EINVAL);
 

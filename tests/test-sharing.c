@@ -140,7 +140,7 @@ static int read_at_random(void)
 {
 	struct smmap_client *client = open_client();
 	struct smmap_cursor *cursors[SHARED];
-	char path[16];
+	char path[32];
 
 	for (int i = 0; i < SHARED; i++) {
 		snprintf(path, sizeof(path), "shared-%d", i);
@@ -170,7 +170,7 @@ static int read_at_random(void)
 START_TEST(test_many_processes)
 {
 	pid_t children[PROCESSES];
-	char path[16];
+	char path[32];
 	int status;
 
 	harness_start(&server, "--window-size=64K", "--max-memory=4M", "--max-maps=50", "--max-handles=4", NULL);
