@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The limits: what may be asked for, and what the kernel leaves of it. */
+#include "config.h"
+
+#include "daemon/limits.h"
+#include "tests/harness.h"
+
+#include "proto/util.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+static char complaint[1024];
+
+static const struct limits good = {.memory = UINT64_C(1) << 30, .handles = 1, .maps = 1, .window = UINT64_C(1) << 20};
+
+static int check(struct limits limits)
+{
+	int r;
+
+	complaint[0] = '\0';
+	r = limits_check(&limits, complaint, sizeof(complaint));
+	ck_assert_int_eq(complaint[0] != '\0', r < 0);
+	return r;
+}
+
+static void assert_complaint(struct limits limits, const char *part)
+{
+	ck_assert_int_eq(check(limits), -EINVAL);
+	ck_assert_msg(strstr(complaint, part), "%s", complaint);
+}
+
+static void set_descriptors(rlim_t soft, rlim_t hard)
+{
+	struct rlimit limit = {.rlim_cur = soft, .rlim_max = hard};
+
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+static uint64_t map_count(void)
+{
+	FILE *file = fopen("/proc/sys/vm/max_map_count", "re");
+	unsigned long count = 65530;
+
+	if (file) {
+		ck_assert_int_eq(fscanf(file, "%lu", &count), 1);
+		fclose(file);
+	}
+	return count;
+}
+
+START_TEST(test_check)
+{
+	struct limits limits;
+
+	limits_default(&limits);
+	ck_assert_int_eq(check(limits), 0);
+	ck_assert_uint_eq(limits.handles, LIMITS_DEFAULT_HANDLES);
+	ck_assert_uint_eq(limits.maps, LIMITS_DEFAULT_MAPS);
+	ck_assert_uint_eq(limits.window, UINT64_C(64) << 20);
+	ck_assert_int_eq(check(good), 0);
+
+	limits = good;
+	limits.window = page_size();
+	ck_assert_int_eq(check(limits), 0);
+	limits.window = page_size() / 2;
+	assert_complaint(limits, "window-size");
+	limits.window = 0;
+	assert_complaint(limits, "window-size");
+	limits.window = 3 * page_size();
+	assert_complaint(limits, "window-size");
+	limits.window = page_size() + 1;
+	assert_complaint(limits, "window-size");
+	limits.memory = INT64_MAX;
+	limits.window = UINT64_C(1) << 40;
+	ck_assert_int_eq(check(limits), 0);
+	limits.window <<= 1;
+	assert_complaint(limits, "window-size");
+
+	limits = good;
+	limits.memory = limits.window;
+	ck_assert_int_eq(check(limits), 0);
+	limits.memory--;
+	assert_complaint(limits, "max-memory");
+	limits.memory = INT64_MAX;
+	ck_assert_int_eq(check(limits), 0);
+	limits.memory++;
+	assert_complaint(limits, "max-memory");
+	limits = good;
+	limits.handles = 0;
+	assert_complaint(limits, "max-handles");
+	limits = good;
+	limits.maps = 0;
+	assert_complaint(limits, "max-maps");
+}
+END_TEST
+
+START_TEST(test_fit_descriptors)
+{
+	struct limits limits = good;
+	struct rlimit limit;
+
+	/* 20 are the server's own, half of the rest at most are for files, a client has three. */
+	limits.handles = 50;
+	set_descriptors(100, 120);
+	ck_assert_int_eq(limits_fit(&limits, complaint, sizeof(complaint)), 0);
+	ck_assert_str_eq(complaint, "");
+	ck_assert_uint_eq(limits.handles, 50);
+	ck_assert_uint_eq(limits.clients, 50 / 3);
+	ck_assert_uint_eq(limits.maps, 1);
+	/* It went as high as it might. */
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	ck_assert_uint_eq(limit.rlim_cur, 120);
+
+	limits.handles = 51;
+	ck_assert_int_eq(limits_fit(&limits, complaint, sizeof(complaint)), 1);
+	ck_assert_uint_eq(limits.handles, 50);
+	ck_assert_msg(strstr(complaint, "max-handles lowered from 51 to 50"), "%s", complaint);
+
+	/* The least that is of use. */
+	limits = good;
+	set_descriptors(26, 26);
+	ck_assert_int_eq(limits_fit(&limits, complaint, sizeof(complaint)), 0);
+	ck_assert_uint_eq(limits.handles, 1);
+	ck_assert_uint_ge(limits.clients, 1);
+	set_descriptors(25, 25);
+	ck_assert_int_eq(limits_fit(&limits, complaint, sizeof(complaint)), -EMFILE);
+}
+END_TEST
+
+START_TEST(test_fit_maps)
+{
+	struct limits limits = good;
+	uint64_t most;
+
+	/* 512 are the program's own, and each client has a board. */
+	set_descriptors(120, 120);
+	limits.handles = 50;
+	most = map_count() - 512 - 50 / 3;
+	limits.maps = most;
+	ck_assert_int_eq(limits_fit(&limits, complaint, sizeof(complaint)), 0);
+	ck_assert_uint_eq(limits.maps, most);
+	limits.maps = most + 1;
+	ck_assert_int_eq(limits_fit(&limits, complaint, sizeof(complaint)), 1);
+	ck_assert_uint_eq(limits.maps, most);
+	ck_assert_msg(strstr(complaint, "max-maps lowered"), "%s", complaint);
+	limits.maps = UINT64_MAX;
+	limits.handles = UINT64_MAX;
+	ck_assert_int_eq(limits_fit(&limits, complaint, sizeof(complaint)), 2);
+	ck_assert_ptr_nonnull(strstr(complaint, "max-handles lowered"));
+	ck_assert_ptr_nonnull(strstr(complaint, "max-maps lowered"));
+}
+END_TEST
+
+/* Many descriptors are no reason to refuse: systemd allows 524288, and a kernel 65530 maps. */
+START_TEST(test_fit_many_descriptors)
+{
+	struct rlimit limit = {.rlim_cur = 524288, .rlim_max = 524288};
+	struct limits limits;
+
+	limits_default(&limits);
+	/* Root may raise it; others have what they have. */
+	setrlimit(RLIMIT_NOFILE, &limit);
+	ck_assert_int_ge(limits_fit(&limits, complaint, sizeof(complaint)), 0);
+	ck_assert_uint_ge(limits.clients, 1);
+	ck_assert_uint_ge(limits.maps, 1);
+	ck_assert_uint_le(limits.maps + limits.clients, map_count());
+}
+END_TEST
+
+Suite *suite(void);
+
+Suite *suite(void)
+{
+	Suite *s = suite_create("limits");
+
+	HARNESS_CASE(s, "limits", test_check, test_fit_descriptors, test_fit_maps, test_fit_many_descriptors);
+	return s;
+}
+
+int main(void)
+{
+	return harness_run(suite());
+}

@@ -1,0 +1,633 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The registry against a model of it that is as simple as can be: arrays, searched from end to end. After each of many random
+ * steps both have the same regions, the same sums and the same answer. Where uses are equal, the registry chooses the oldest.
+ */
+#include "config.h"
+
+#include "tests/registry-fixture.h"
+
+#define N_STEPS    20000
+#define N_USERS    3
+#define N_PATHS    5
+#define MAX_PAGES  18
+#define MAX_LEASES 40
+#define N_REGIONS  64 /* bits in a set of regions */
+
+#define LIMIT_PAGES   12
+#define LIMIT_HANDLES 3
+#define LIMIT_MAPS    7
+
+/* ---- the model ---- */
+
+static struct model_file {
+	uint64_t id;    /* 0: not open */
+	uint64_t pages; /* as the registry has seen it */
+	uint64_t disk;
+	int bare_since; /* the step in which its last region went */
+} files[N_PATHS];
+
+static struct model_region {
+	uint64_t pages; /* 0: not used */
+	int file;
+	uint64_t window;
+	uint64_t last_used;
+	bool draining, detached;
+	const struct region *real;
+} regions[N_REGIONS];
+
+static struct model_lease {
+	uint64_t regions; /* a bit for each; 0: not used */
+	uint64_t end;     /* its last page in the file, and one */
+	int user;
+	struct slot_ref ref;
+	int n_pins;
+	uint64_t last_used;
+	bool recalled, told, claimed, stale;
+} leases[MAX_LEASES];
+
+static uint64_t opened[N_USERS][N_PATHS];
+static int step;
+static uint64_t evicted_use; /* of the last that was evicted in this step */
+
+static bool is_on(const struct model_lease *held, int r)
+{
+	return held->regions >> r & 1;
+}
+
+static uint64_t n_pages(bool only_draining)
+{
+	uint64_t n = 0;
+
+	for (int r = 0; r < N_REGIONS; r++)
+		n += regions[r].draining || !only_draining ? regions[r].pages : 0;
+	return n;
+}
+
+static uint64_t n_maps(bool only_draining)
+{
+	uint64_t n = 0;
+
+	for (int r = 0; r < N_REGIONS; r++)
+		n += regions[r].pages && (regions[r].draining || !only_draining);
+	return n;
+}
+
+static int n_regions(int file, bool only_live)
+{
+	int n = 0;
+
+	for (int r = 0; r < N_REGIONS; r++)
+		n += regions[r].pages && regions[r].file == file && !(only_live && regions[r].draining);
+	return n;
+}
+
+static int find_region(int file, uint64_t window)
+{
+	for (int r = 0; r < N_REGIONS; r++)
+		if (regions[r].pages && !regions[r].detached && regions[r].file == file && regions[r].window == window)
+			return r;
+	return -1;
+}
+
+static uint64_t window_pages(int file, uint64_t window)
+{
+	return min_u64(2, files[file].pages - 2 * window);
+}
+
+static void settle(int r)
+{
+	int file = regions[r].file;
+
+	for (int l = 0; l < MAX_LEASES; l++)
+		if (is_on(&leases[l], r))
+			return;
+	if (!regions[r].draining && !regions[r].detached)
+		return;
+	regions[r] = (struct model_region){0};
+	if (!n_regions(file, false))
+		files[file].bare_since = step;
+}
+
+static void end_lease(struct model_lease *ended)
+{
+	struct model_lease was = *ended;
+
+	*ended = (struct model_lease){0};
+	for (int r = 0; r < N_REGIONS; r++) {
+		if (!is_on(&was, r))
+			continue;
+		regions[r].last_used = max_u64(regions[r].last_used, was.last_used);
+		settle(r);
+	}
+}
+
+static bool model_is_pinned(int r)
+{
+	for (int l = 0; l < MAX_LEASES; l++)
+		if (is_on(&leases[l], r) && leases[l].n_pins)
+			return true;
+	return false;
+}
+
+static uint64_t last_used(int r)
+{
+	uint64_t use = regions[r].last_used;
+
+	for (int l = 0; l < MAX_LEASES; l++)
+		if (is_on(&leases[l], r))
+			use = max_u64(use, leases[l].last_used);
+	return use;
+}
+
+static void evict(int r)
+{
+	regions[r].draining = true;
+	for (int l = 0; l < MAX_LEASES; l++)
+		if (is_on(&leases[l], r))
+			leases[l].recalled = true;
+	settle(r);
+}
+
+/* Whether the registry still has it in its order. */
+static bool is_live(const struct model_region *region)
+{
+	const struct region *real;
+
+	DL_FOREACH(registry.oldest, real)
+		if (real == region->real && real->file->id == files[region->file].id && real->window == region->window)
+			return true;
+	return false;
+}
+
+/*
+ * Evicts the oldest that nothing pins and that is not in the range. False if there is none. @if_tied: only one that the registry
+ * has taken before another of the same age, which alone would have been enough.
+ */
+static bool evict_oldest(int file, uint64_t first, uint64_t last, bool if_tied)
+{
+	int oldest = -1;
+
+	for (int r = 0; r < N_REGIONS; r++) {
+		const struct model_region *region = &regions[r];
+
+		if (!region->pages || region->draining || model_is_pinned(r))
+			continue;
+		if (region->file == file && !region->detached && region->window >= first && region->window <= last)
+			continue;
+		if (oldest < 0 || last_used(r) < last_used(oldest) || (last_used(r) == last_used(oldest) && is_live(&regions[oldest])))
+			oldest = r;
+	}
+	if (oldest < 0 || (if_tied && (last_used(oldest) != evicted_use || is_live(&regions[oldest]))))
+		return false;
+	evicted_use = last_used(oldest);
+	evict(oldest);
+	return true;
+}
+
+static bool fits(uint64_t pages, uint64_t maps)
+{
+	return pages <= LIMIT_PAGES && maps <= LIMIT_MAPS;
+}
+
+/* Whether there is room once the user has unmapped what it was not told of yet. */
+static bool fits_without(int user, int file, uint64_t first, uint64_t last, uint64_t pages, uint64_t maps)
+{
+	for (int r = 0; r < N_REGIONS; r++) {
+		bool stays = regions[r].file == file && regions[r].window >= first && regions[r].window <= last && !regions[r].detached;
+		bool goes = (regions[r].draining || regions[r].detached) && !stays;
+
+		for (int l = 0; l < MAX_LEASES; l++)
+			if (is_on(&leases[l], r) && !(leases[l].user == user && leases[l].recalled && !leases[l].told))
+				goes = false;
+		if (goes) {
+			pages -= regions[r].pages;
+			maps--;
+		}
+	}
+	return fits(pages, maps);
+}
+
+static void detach(int r)
+{
+	regions[r].detached = true;
+	for (int l = 0; l < MAX_LEASES; l++) {
+		if (!is_on(&leases[l], r) || leases[l].end <= files[regions[r].file].pages)
+			continue;
+		leases[l].stale = true;
+		if (!leases[l].n_pins)
+			leases[l].recalled = true;
+	}
+	settle(r);
+}
+
+static void refresh(int file)
+{
+	files[file].pages = files[file].disk;
+	for (int r = 0; r < N_REGIONS; r++) {
+		const struct model_region *region = &regions[r];
+
+		if (region->pages && region->file == file && !region->detached &&
+		    (2 * region->window >= files[file].pages || region->pages > window_pages(file, region->window)))
+			detach(r);
+	}
+}
+
+/* Of all on the list, in any order. */
+static void take_victims(int user)
+{
+	uint32_t n = 0;
+
+	for (int l = 0; l < MAX_LEASES; l++) {
+		bool named = false;
+
+		if (!leases[l].regions || leases[l].user != user || !leases[l].recalled || leases[l].told)
+			continue;
+		for (uint32_t i = 0; i < victims.n; i++)
+			named = named || (victims.refs[i].slot == leases[l].ref.slot &&
+					  victims.refs[i].generation == leases[l].ref.generation);
+		ck_assert(named);
+		n++;
+		end_lease(&leases[l]);
+	}
+	ck_assert_uint_eq(victims.n, n);
+}
+
+static int new_region(int file, uint64_t window)
+{
+	for (int r = 0; r < N_REGIONS; r++) {
+		if (regions[r].pages)
+			continue;
+		regions[r] = (struct model_region){.pages = 1, .file = file, .window = window, .real = region_of(files[file].id, window)};
+		return r;
+	}
+	ck_abort_msg("too many regions");
+}
+
+static void grant_lease(int user, int file, uint64_t first, uint64_t last)
+{
+	struct model_lease *new = leases;
+
+	while (new->regions)
+		new++;
+	*new = (struct model_lease){.user = user, .ref = grant.lease->ref, .n_pins = 1};
+	new->end = min_u64(2 * last + 2, files[file].pages);
+	for (uint64_t window = first; window <= last; window++) {
+		int r = find_region(file, window);
+
+		if (r < 0)
+			r = new_region(file, window);
+		regions[r].pages = window_pages(file, window);
+		regions[r].last_used = pulse_instant(pulse_epoch(pulse));
+		new->regions |= UINT64_C(1) << r;
+	}
+	ck_assert_uint_eq(grant.lease->offset, first * WINDOW);
+	ck_assert_uint_eq(grant.lease->length, min_u64((last + 1) * WINDOW, files[file].pages * PAGE) - first * WINDOW);
+}
+
+/* What registry_lease() should have answered. */
+static int model_lease(int user, int file, const struct lease_request *request)
+{
+	uint64_t first, last, pages = 0, maps = 0, revived_pages = 0, revived_maps = 0;
+	bool must_unmap;
+
+	if (opened[user][file] != files[file].id) {
+		opened[user][file] = 0;
+		return REGISTRY_REOPEN;
+	}
+	refresh(file);
+	if (request->offset >= files[file].pages * PAGE)
+		return 0;
+	first = request->offset / WINDOW;
+	last = (min_u64(request->offset + request->length, files[file].pages * PAGE) - 1) / WINDOW;
+	if (!fits(min_u64(2 * last + 2, files[file].pages) - 2 * first, last - first + 1))
+		return -EFBIG;
+
+	for (uint64_t window = first; window <= last; window++) {
+		int r = find_region(file, window);
+
+		if (r >= 0 && regions[r].draining) {
+			revived_pages += regions[r].pages;
+			revived_maps++;
+		}
+		pages += window_pages(file, window) - (r < 0 ? 0 : regions[r].pages);
+		maps += r < 0;
+	}
+	if (pages && !request->in_turn)
+		return REGISTRY_NO_ROOM;
+	while (!fits(n_pages(false) - (n_pages(true) - revived_pages) + pages, n_maps(false) - (n_maps(true) - revived_maps) + maps))
+		if (!evict_oldest(file, first, last, false))
+			break;
+	while (evict_oldest(file, first, last, true))
+		;
+	must_unmap = !fits(n_pages(false) + pages, n_maps(false) + maps);
+	if (must_unmap && !fits_without(user, file, first, last, n_pages(false) + pages, n_maps(false) + maps))
+		return REGISTRY_NO_ROOM;
+	for (uint64_t n = request->ahead; n && !must_unmap && request->in_turn && 2 * last + 2 < files[file].pages; n--) {
+		int r = find_region(file, last + 1);
+
+		pages += window_pages(file, last + 1) - (r < 0 ? 0 : regions[r].pages);
+		maps += r < 0;
+		if ((r >= 0 && regions[r].draining) || !fits(n_pages(false) + pages, n_maps(false) + maps))
+			break;
+		last++;
+	}
+	for (uint64_t window = first; window <= last; window++)
+		if (find_region(file, window) >= 0)
+			regions[find_region(file, window)].draining = false;
+	if (must_unmap)
+		take_victims(user);
+	else
+		ck_assert_uint_eq(victims.n, 0);
+	grant_lease(user, file, first, last);
+	return 0;
+}
+
+static int n_handles(void)
+{
+	int n = 0;
+
+	for (int file = 0; file < N_PATHS; file++)
+		n += files[file].id != 0;
+	return n;
+}
+
+/* The file that has been without a region the longest, -1 if there is none. */
+static int barest(void)
+{
+	int bare = -1;
+
+	for (int file = 0; file < N_PATHS; file++) {
+		if (!files[file].id || n_regions(file, false))
+			continue;
+		if (bare < 0 || files[file].bare_since < files[bare].bare_since ||
+		    (files[file].bare_since == files[bare].bare_since && file_find(&registry, files[bare].id)))
+			bare = file;
+	}
+	return bare;
+}
+
+static bool is_one_emptying(void)
+{
+	for (int file = 0; file < N_PATHS; file++)
+		if (n_regions(file, false) && !n_regions(file, true))
+			return true;
+	return false;
+}
+
+static int model_open(int user, int file, uint64_t id)
+{
+	if (!files[file].id) {
+		if (n_handles() == LIMIT_HANDLES) {
+			while (barest() < 0 && !is_one_emptying() && evict_oldest(-1, 0, 0, false))
+				;
+			while (evict_oldest(-1, 0, 0, true))
+				;
+			if (barest() < 0)
+				return REGISTRY_NO_ROOM;
+			files[barest()].id = 0;
+		}
+		files[file] = (struct model_file){.id = id, .pages = files[file].disk, .disk = files[file].disk, .bare_since = step};
+	}
+	opened[user][file] = files[file].id;
+	return 0;
+}
+
+/* ---- steps ---- */
+
+/* After registry_close(). */
+static void close_model(int user, int file)
+{
+	if (opened[user][file] && opened[user][file] == files[file].id)
+		refresh(file);
+	opened[user][file] = 0;
+}
+
+static int pick(int n)
+{
+	return (int)(harness_random() % (uint64_t)n);
+}
+
+static void change_disk(int file)
+{
+	char name[2] = {(char)('a' + file), '\0'};
+
+	files[file].disk = harness_random() % (MAX_PAGES + 1);
+	ck_assert_int_eq(truncate(name, (off_t)(files[file].disk * PAGE)), 0);
+}
+
+static void step_open(int user, int file)
+{
+	char name[2] = {(char)('a' + file), '\0'};
+	uint64_t id = 0;
+	int r;
+
+	/* Opened again only after it was closed, to have it simple; an id is not kept beyond that. */
+	if (opened[user][file]) {
+		ck_assert_int_eq(registry_close(&registry, &users[user].client, opened[user][file]), 0);
+		close_model(user, file);
+		return;
+	}
+	r = try_open(&users[user], name, true, &id);
+	ck_assert_int_eq(r, model_open(user, file, id));
+	ck_assert_uint_eq(opened[user][file], id);
+}
+
+static void step_lease(int user, int file)
+{
+	struct lease_request request = {
+		.file = opened[user][file],
+		.offset = harness_random() % ((MAX_PAGES + 1) * PAGE),
+		.length = 1 + harness_random() % (pick(4) ? WINDOW : 8 * WINDOW),
+		.ahead = (uint64_t)pick(3),
+		.in_turn = pick(8) > 0,
+	};
+	bool is_free = false;
+	int r;
+
+	for (int l = 0; l < MAX_LEASES; l++)
+		is_free = is_free || !leases[l].regions;
+	if (!request.file || !is_free)
+		return;
+	r = ask(&users[user], &request);
+	ck_assert_int_eq(r, model_lease(user, file, &request));
+}
+
+static void unpin_model(struct model_lease *pinned)
+{
+	struct user *user = &users[pinned->user];
+
+	pinned->last_used = pulse_use(pulse, &user->last);
+	board_unpin(slot_of(user, pinned->ref), pinned->last_used);
+	pinned->n_pins--;
+}
+
+static void step_pin(struct model_lease *of)
+{
+	bool pinned = pin(&users[of->user], of->ref);
+
+	ck_assert_int_eq(pinned, !of->recalled && !of->claimed && !of->stale);
+	of->n_pins += pinned;
+}
+
+/* The user unmaps what was recalled or is idle. */
+static void step_release(struct model_lease *of)
+{
+	struct user *user = &users[of->user];
+
+	if (of->n_pins)
+		return;
+	if (!of->recalled && !of->claimed) {
+		ck_assert_int_eq(board_claim(slot_of(user, of->ref), BOARD_CLIENT), BOARD_CLAIM_WON);
+		of->claimed = true;
+		if (pick(2))
+			return;
+	}
+	ck_assert(release(user, of->ref));
+	end_lease(of);
+}
+
+static void step_collect(int user)
+{
+	uint64_t bytes = 0, maps = 0, pages = 0, n = 0;
+
+	registry_evict_files(&registry, &users[user].client, NULL, &bytes, &maps);
+	for (int r = 0; r < N_REGIONS; r++) {
+		if (!regions[r].pages || regions[r].detached || regions[r].draining || model_is_pinned(r))
+			continue;
+		pages += regions[r].pages;
+		n++;
+		evict(r);
+	}
+	ck_assert_uint_eq(bytes, pages * PAGE);
+	ck_assert_uint_eq(maps, n);
+	if (pick(2))
+		return;
+	ck_assert_int_eq(registry_close_files(&registry, &users[user].client, NULL), n_maps(true) > 0);
+	for (int file = 0; file < N_PATHS; file++)
+		if (!n_regions(file, false))
+			files[file].id = 0;
+}
+
+static void step_tell(int user)
+{
+	tell(&users[user]);
+	for (int l = 0; l < MAX_LEASES; l++)
+		leases[l].told = leases[l].told || (leases[l].user == user && leases[l].recalled);
+}
+
+static void step_end(int user)
+{
+	for (int l = 0; l < MAX_LEASES; l++)
+		while (leases[l].regions && leases[l].user == user && leases[l].n_pins)
+			unpin_model(&leases[l]);
+	remove_user(&users[user]);
+	for (int l = 0; l < MAX_LEASES; l++)
+		if (leases[l].regions && leases[l].user == user)
+			end_lease(&leases[l]);
+	for (int file = 0; file < N_PATHS; file++)
+		close_model(user, file);
+	add_user(&users[user], 1000);
+}
+
+/* One of the leases; a free one if there is none. */
+static struct model_lease *pick_lease(void)
+{
+	int first = pick(MAX_LEASES), i = 0;
+
+	while (i < MAX_LEASES - 1 && !leases[(first + i) % MAX_LEASES].regions)
+		i++;
+	return &leases[(first + i) % MAX_LEASES];
+}
+
+static void take_step(void)
+{
+	struct model_lease *some = pick_lease();
+	int user = pick(N_USERS), file = pick(N_PATHS), what = pick(100);
+
+	evicted_use = 0;
+	if (what < 30)
+		step_lease(user, file);
+	else if (what < 45)
+		step_open(user, file);
+	else if (what < 47)
+		change_disk(file);
+	else if (what < 50)
+		pulse_advance(pulse);
+	else if (what < 54)
+		step_tell(user);
+	else if (what < 55)
+		step_collect(user);
+	else if (what < 56)
+		step_end(user);
+	else if (!some->regions)
+		return;
+	else if (what < 62)
+		step_pin(some);
+	else if (what < 88 && some->n_pins)
+		unpin_model(some);
+	else if (what >= 88)
+		step_release(some);
+}
+
+static void assert_same(void)
+{
+	uint64_t n_live = 0, n_leases = 0;
+	const struct region *real;
+
+	DL_FOREACH(registry.oldest, real)
+		n_live++;
+	for (int r = 0; r < N_REGIONS; r++) {
+		const struct model_region *region = &regions[r];
+
+		if (!region->pages)
+			continue;
+		ck_assert_int_eq(is_live(region), !region->draining);
+		if (!region->detached)
+			ck_assert_ptr_eq(region_of(files[region->file].id, region->window), region->real);
+		ck_assert_uint_eq(region->real->length, region->pages * PAGE);
+		n_live -= !region->draining;
+	}
+	ck_assert_uint_eq(n_live, 0);
+	for (int l = 0; l < MAX_LEASES; l++)
+		n_leases += leases[l].regions != 0;
+
+	assert_usage(n_pages(false), n_maps(false), (uint64_t)n_handles());
+	ck_assert_uint_eq(registry.usage.draining, n_pages(true) * PAGE);
+	ck_assert_uint_eq(registry.usage.draining_maps, n_maps(true));
+	ck_assert_uint_eq(registry.usage.leases, n_leases);
+	assert_limits();
+}
+
+START_TEST(test_random_steps)
+{
+	start(LIMIT_PAGES * PAGE, LIMIT_HANDLES, LIMIT_MAPS);
+	for (int file = 0; file < N_PATHS; file++) {
+		harness_make_file((char[2]){(char)('a' + file), '\0'}, 0);
+		change_disk(file);
+	}
+	for (step = 0; step < N_STEPS; step++) {
+		take_step();
+		assert_same();
+	}
+	/* It was not all refusals. */
+	ck_assert_uint_gt(registry.counters.grants, N_STEPS / 50);
+	ck_assert_uint_gt(registry.counters.evictions, N_STEPS / 100);
+	stop();
+}
+END_TEST
+
+Suite *suite(void);
+
+Suite *suite(void)
+{
+	Suite *s = suite_create("registry-model");
+
+	HARNESS_CASE(s, "model", test_random_steps);
+	return s;
+}
+
+int main(void)
+{
+	return harness_run(suite());
+}
