@@ -306,7 +306,8 @@ size_t smmap_client_complaint(struct smmap_client *client, char *to, size_t size
 	return strlen(to);
 }
 
-int smmap_client_get_fd(struct smmap_client *client)
+/* The living connection of a client without a thread; the caller's to unref. 0 or an error; asks nobody. */
+static int connection_without_thread(struct smmap_client *client, struct connection **connection)
 {
 	int r;
 
@@ -315,29 +316,37 @@ int smmap_client_get_fd(struct smmap_client *client)
 	r = client_check(client);
 	if (r < 0)
 		return r;
+
 	pthread_mutex_lock(&client->lock);
-	r = client->connection && !connection_is_dead(client->connection) ? client->connection->bell : -ENOTCONN;
+	if (client->connection && !connection_is_dead(client->connection))
+		*connection = connection_ref(client->connection);
+	else
+		r = -ENOTCONN;
 	pthread_mutex_unlock(&client->lock);
+	return r;
+}
+
+int smmap_client_get_fd(struct smmap_client *client)
+{
+	struct connection *connection;
+	int r;
+
+	r = connection_without_thread(client, &connection);
+	if (r < 0)
+		return r;
+	r = connection->bell;
+	connection_unref(connection);
 	return r;
 }
 
 int smmap_client_dispatch(struct smmap_client *client)
 {
-	struct connection *connection = NULL;
+	struct connection *connection;
 	int r;
 
-	if (!client || client->threaded)
-		return -EINVAL;
-	r = client_check(client);
+	r = connection_without_thread(client, &connection);
 	if (r < 0)
 		return r;
-	pthread_mutex_lock(&client->lock);
-	if (client->connection && !connection_is_dead(client->connection))
-		connection = connection_ref(client->connection);
-	pthread_mutex_unlock(&client->lock);
-	if (!connection)
-		return -ENOTCONN;
-
 	r = connection_answer_bell(connection);
 	if (r < 0)
 		connection_fail(connection);

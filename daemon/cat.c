@@ -8,8 +8,6 @@
 #include "daemon/size.h"
 #include "proto/util.h"
 
-#include <getopt.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -40,6 +38,32 @@ static int open_file(struct smmap_cursor **cursor, struct smmap_client *client, 
 	return r < 0 ? command_failed(client, path, r) : EXIT_DONE;
 }
 
+/* What a command does with one file. EXIT_DONE, or an exit status after saying why. */
+typedef int file_fn(struct smmap_client *client, const char *path, const void *data);
+
+/* Does it with each of the arguments; the status is that of the last that failed. */
+static int for_each_file(int argc, char **argv, const char *socket, file_fn *use, const void *data)
+{
+	_cleanup_(close_client) struct smmap_client *client = NULL;
+	int status;
+
+	if (optind == argc) {
+		complain("%s needs a file", argv[0]);
+		return complain_usage();
+	}
+	status = command_connect(&client, socket);
+	if (status != EXIT_DONE)
+		return status;
+
+	for (int i = optind; i < argc; i++) {
+		int r = use(client, argv[i], data);
+
+		if (r != EXIT_DONE)
+			status = r;
+	}
+	return status == EXIT_DONE ? command_flush() : status;
+}
+
 /* Writes all of it. Reads of a map that a truncation has cut show as EFAULT here, not as a signal. 0 or -errno. */
 static int write_all(int fd, const char *bytes, size_t size)
 {
@@ -57,6 +81,12 @@ static int write_all(int fd, const char *bytes, size_t size)
 }
 
 /* ---- cat ---- */
+
+/* What of each file is copied. */
+struct range {
+	uint64_t offset;
+	uint64_t length;
+};
 
 /* Where writing failed: that is not the file's fault. */
 struct copy {
@@ -84,8 +114,9 @@ static int copy_range(struct copy *copy, uint64_t offset, uint64_t length)
 	return 0;
 }
 
-static int cat_file(struct smmap_client *client, const char *path, uint64_t offset, uint64_t length)
+static int cat_file(struct smmap_client *client, const char *path, const void *data)
 {
+	const struct range *range = data;
 	_cleanup_(close_cursor) struct smmap_cursor *cursor = NULL;
 	struct copy copy = {0};
 	int r;
@@ -95,7 +126,7 @@ static int cat_file(struct smmap_client *client, const char *path, uint64_t offs
 		return r;
 	smmap_cursor_advise(cursor, SMMAP_ADVISE_SEQUENTIAL);
 	copy.cursor = cursor;
-	r = copy_range(&copy, offset, length);
+	r = copy_range(&copy, range->offset, range->length);
 	if (copy.write_error) {
 		complain("can't write to standard output: %s", strerror(-copy.write_error));
 		return EXIT_FAILED;
@@ -103,11 +134,14 @@ static int cat_file(struct smmap_client *client, const char *path, uint64_t offs
 	return r < 0 ? command_failed(client, path, r) : EXIT_DONE;
 }
 
-/* An offset or a length; past 2^63 - 1 there is nothing. */
-static int parse_place(const char *option, const char *value, uint64_t *place)
+static int set_range(void *data, int option, const char *value)
 {
+	struct range *range = data;
+	uint64_t *place = option == 'o' ? &range->offset : &range->length;
+
+	/* Past 2^63 - 1 there is nothing. */
 	if (size_parse(value, place) < 0 || *place > INT64_MAX) {
-		complain("--%s=%s is not a number of bytes below 2^63", option, value);
+		complain("--%s=%s is not a number of bytes below 2^63", option == 'o' ? "offset" : "length", value);
 		return EXIT_USAGE;
 	}
 	return EXIT_DONE;
@@ -115,51 +149,19 @@ static int parse_place(const char *option, const char *value, uint64_t *place)
 
 int command_cat(int argc, char **argv)
 {
-	static const struct option table[] = {
-		{"socket", required_argument, NULL, 's'}, {"offset", required_argument, NULL, 'o'},
-		{"length", required_argument, NULL, 'l'}, {"help", no_argument, NULL, 'h'},
+	static const struct option own[] = {
+		{"offset", required_argument, NULL, 'o'},
+		{"length", required_argument, NULL, 'l'},
 		{0},
 	};
-	_cleanup_(close_client) struct smmap_client *client = NULL;
-	uint64_t offset = 0, length = INT64_MAX;
-	const char *socket = NULL;
-	int option, status = EXIT_DONE;
+	struct range range = {.length = INT64_MAX};
+	const char *socket;
+	int finished, status;
 
-	while (status == EXIT_DONE && (option = getopt_long(argc, argv, "h", table, NULL)) != -1) {
-		switch (option) {
-		case 's':
-			socket = optarg;
-			break;
-		case 'o':
-			status = parse_place("offset", optarg, &offset);
-			break;
-		case 'l':
-			status = parse_place("length", optarg, &length);
-			break;
-		case 'h':
-			print_help();
-			return EXIT_DONE;
-		default:
-			return complain_usage();
-		}
-	}
-	if (status != EXIT_DONE)
+	status = command_parse(argc, argv, own, set_range, &range, &socket, &finished);
+	if (status != EXIT_DONE || finished)
 		return status;
-	if (optind == argc) {
-		complain("cat needs a file");
-		return complain_usage();
-	}
-
-	status = command_connect(&client, socket);
-	if (status != EXIT_DONE)
-		return status;
-	for (; optind < argc; optind++) {
-		int r = cat_file(client, argv[optind], offset, length);
-
-		if (r != EXIT_DONE)
-			status = r;
-	}
-	return status == EXIT_DONE ? command_flush() : status;
+	return for_each_file(argc, argv, socket, cat_file, &range);
 }
 
 /* ---- warm ---- */
@@ -174,7 +176,7 @@ static int read_ahead(struct smmap_cursor *cursor, size_t size)
 	return errno == EFAULT ? -ESTALE : -errno;
 }
 
-static int warm_file(struct smmap_client *client, const char *path)
+static int warm_file(struct smmap_client *client, const char *path, const void *data)
 {
 	_cleanup_(close_cursor) struct smmap_cursor *cursor = NULL;
 	char size[SIZE_TEXT_MAX];
@@ -182,6 +184,7 @@ static int warm_file(struct smmap_client *client, const char *path)
 	ssize_t n;
 	int r;
 
+	(void)data;
 	r = open_file(&cursor, client, path);
 	if (r != EXIT_DONE)
 		return r;
@@ -199,26 +202,11 @@ static int warm_file(struct smmap_client *client, const char *path)
 
 int command_warm(int argc, char **argv)
 {
-	_cleanup_(close_client) struct smmap_client *client = NULL;
 	const char *socket;
 	int finished, status;
 
-	status = command_parse_socket(argc, argv, &socket, &finished);
+	status = command_parse(argc, argv, NULL, NULL, NULL, &socket, &finished);
 	if (status != EXIT_DONE || finished)
 		return status;
-	if (optind == argc) {
-		complain("warm needs a file");
-		return complain_usage();
-	}
-	status = command_connect(&client, socket);
-	if (status != EXIT_DONE)
-		return status;
-
-	for (; optind < argc; optind++) {
-		int r = warm_file(client, argv[optind]);
-
-		if (r != EXIT_DONE)
-			status = r;
-	}
-	return status == EXIT_DONE ? command_flush() : status;
+	return for_each_file(argc, argv, socket, warm_file, NULL);
 }

@@ -9,6 +9,7 @@
 
 #include "daemon/limits.h"
 
+#include <getopt.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -69,7 +70,14 @@ int command_connect(struct smmap_client **client, const char *socket);
 /* Says why a call on @client failed, for @what, with what the server said. Returns the exit status that fits. */
 int command_failed(struct smmap_client *client, const char *what, int error);
 
-/* Parses the arguments of a command that has only --socket and --help. As options_parse(). */
-int command_parse_socket(int argc, char **argv, const char **socket, int *finished);
+/* Handles an option of a command, the value that its table gives it. EXIT_DONE, or an exit status after saying why. */
+typedef int command_option_fn(void *data, int option, const char *value);
+
+/*
+ * Parses the arguments of a command: --socket, --help, and its @own options (NULL: none), which are handed to @use. As options_parse();
+ * *@socket stays NULL if it is not given.
+ */
+int command_parse(int argc, char **argv, const struct option *own, command_option_fn *use, void *data, const char **socket,
+		  int *finished);
 
 #endif

@@ -9,7 +9,6 @@
 #include "proto/message.h"
 #include "proto/util.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,7 +40,7 @@ int command_collect(int argc, char **argv)
 	const char *socket;
 	int finished, status;
 
-	status = command_parse_socket(argc, argv, &socket, &finished);
+	status = command_parse(argc, argv, NULL, NULL, NULL, &socket, &finished);
 	if (status != EXIT_DONE || finished)
 		return status;
 	if (optind < argc) {
@@ -58,7 +57,7 @@ int command_drop(int argc, char **argv)
 	const char *socket;
 	int finished, status;
 
-	status = command_parse_socket(argc, argv, &socket, &finished);
+	status = command_parse(argc, argv, NULL, NULL, NULL, &socket, &finished);
 	if (status != EXIT_DONE || finished)
 		return status;
 	if (argc - optind != 1) {

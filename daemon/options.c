@@ -1,55 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The options of the server, checked at the door, and what all commands share in talking to people. */
+/* The options of the server, checked at the door. */
 #include "config.h"
 
 #include "daemon/command.h"
 
-#include "client/smmap-client.h"
 #include "daemon/size.h"
-#include "proto/address.h"
 #include "proto/util.h"
 
 #include <getopt.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-void complain(const char *format, ...)
-{
-	char message[PATH_MAX + 512];
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(message, sizeof(message), format, arguments);
-	va_end(arguments);
-	/* In one write, so that messages of several processes don't mix. */
-	fprintf(stderr, "smmapd: %s\n", message);
-}
-
-int command_flush(void)
-{
-	if (fflush(stdout) == 0 && !ferror(stdout))
-		return EXIT_DONE;
-	complain("can't write to standard output: %s", strerror(errno));
-	return EXIT_FAILED;
-}
-
-int complain_usage(void)
-{
-	fputs("Try 'smmapd --help'.\n", stderr);
-	return EXIT_USAGE;
-}
-
-int options_default_socket(char socket[static PATH_MAX])
-{
-	if (*socket)
-		return EXIT_DONE;
-	if (address_default(socket, PATH_MAX) < 0) {
-		complain("the path of the socket in the environment is too long");
-		return EXIT_USAGE;
-	}
-	return EXIT_DONE;
-}
 
 static int set_socket(char socket[static PATH_MAX], const char *path)
 {
@@ -138,61 +98,4 @@ int options_parse(struct options *options, int argc, char **argv, int *finished)
 		}
 	}
 	return r == EXIT_DONE ? settle_limits(&options->limits) : r;
-}
-
-int command_parse_socket(int argc, char **argv, const char **socket, int *finished)
-{
-	static const struct option table[] = {
-		{"socket", required_argument, NULL, 's'},
-		{"help", no_argument, NULL, 'h'},
-		{0},
-	};
-	int option;
-
-	*socket = NULL;
-	*finished = false;
-	while ((option = getopt_long(argc, argv, "h", table, NULL)) != -1) {
-		switch (option) {
-		case 's':
-			*socket = optarg;
-			break;
-		case 'h':
-			print_help();
-			*finished = true;
-			return EXIT_DONE;
-		default:
-			return complain_usage();
-		}
-	}
-	return EXIT_DONE;
-}
-
-int command_connect(struct smmap_client **client, const char *socket)
-{
-	struct smmap_client_options options = {.socket = socket, .name = "smmapd"};
-	char path[PATH_MAX] = "";
-	int r;
-
-	r = smmap_client_open(client, &options);
-	if (!r)
-		return EXIT_DONE;
-	if (!socket && options_default_socket(path) == EXIT_DONE)
-		socket = path;
-	if (r == -ENOTCONN) {
-		complain("no server at %s: start one with 'smmapd', or run a program under 'smmapd exec -- PROGRAM'", socket);
-		return EXIT_NO_SERVER;
-	}
-	complain("can't connect to %s: %s", socket, smmap_strerror(r));
-	return EXIT_FAILED;
-}
-
-int command_failed(struct smmap_client *client, const char *what, int error)
-{
-	char said[1024];
-
-	if (smmap_client_complaint(client, said, sizeof(said)))
-		complain("%s: %s (%s)", what, smmap_strerror(error), said);
-	else
-		complain("%s: %s", what, smmap_strerror(error));
-	return error == -ENOTCONN ? EXIT_NO_SERVER : EXIT_FAILED;
 }

@@ -7,42 +7,42 @@
 #include "client/smmap-client.h"
 #include "daemon/command.h"
 
-#include <getopt.h>
 #include <locale.h>
-#include <stdio.h>
+
+/* What is to be shown. */
+struct choice {
+	bool json;
+	bool clients;
+	bool files;
+};
+
+static int choose(void *data, int option, const char *value)
+{
+	struct choice *choice = data;
+
+	(void)value;
+	choice->json = choice->json || option == 'j';
+	choice->clients = choice->clients || option == 'c';
+	choice->files = choice->files || option == 'f';
+	return EXIT_DONE;
+}
 
 int command_status(int argc, char **argv)
 {
-	static const struct option table[] = {
-		{"socket", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},  {"clients", no_argument, NULL, 'c'},
-		{"files", no_argument, NULL, 'f'},	  {"help", no_argument, NULL, 'h'}, {0},
+	static const struct option own[] = {
+		{"json", no_argument, NULL, 'j'},
+		{"clients", no_argument, NULL, 'c'},
+		{"files", no_argument, NULL, 'f'},
+		{0},
 	};
-	bool json = false, clients = false, files = false;
-	const char *socket = NULL;
+	struct choice choice = {0};
 	struct smmap_client *client;
-	int option, status, r;
+	const char *socket;
+	int finished, status, r;
 
-	while ((option = getopt_long(argc, argv, "h", table, NULL)) != -1) {
-		switch (option) {
-		case 's':
-			socket = optarg;
-			break;
-		case 'j':
-			json = true;
-			break;
-		case 'c':
-			clients = true;
-			break;
-		case 'f':
-			files = true;
-			break;
-		case 'h':
-			print_help();
-			return EXIT_DONE;
-		default:
-			return complain_usage();
-		}
-	}
+	status = command_parse(argc, argv, own, choose, &choice, &socket, &finished);
+	if (status != EXIT_DONE || finished)
+		return status;
 	if (optind < argc) {
 		complain("status takes no argument '%s'", argv[optind]);
 		return complain_usage();
@@ -52,11 +52,8 @@ int command_status(int argc, char **argv)
 	status = command_connect(&client, socket);
 	if (status != EXIT_DONE)
 		return status;
-	r = json ? status_print_json(client) : status_print_tables(client, clients, files);
-	if (r < 0)
-		status = command_failed(client, "status", r);
-	else
-		status = command_flush();
+	r = choice.json ? status_print_json(client) : status_print_tables(client, choice.clients, choice.files);
+	status = r < 0 ? command_failed(client, "status", r) : command_flush();
 	smmap_client_close(client);
 	return status;
 }

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the commands share: talking to people, parsing arguments, and reaching the server. */
+#include "config.h"
+
+#include "daemon/command.h"
+
+#include "client/smmap-client.h"
+#include "proto/address.h"
+#include "proto/util.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- people ---- */
+
+void complain(const char *format, ...)
+{
+	char message[PATH_MAX + 512];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(message, sizeof(message), format, arguments);
+	va_end(arguments);
+	/* In one write, so that messages of several processes don't mix. */
+	fprintf(stderr, "smmapd: %s\n", message);
+}
+
+int command_flush(void)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return EXIT_DONE;
+	complain("can't write to standard output: %s", strerror(errno));
+	return EXIT_FAILED;
+}
+
+int complain_usage(void)
+{
+	fputs("Try 'smmapd --help'.\n", stderr);
+	return EXIT_USAGE;
+}
+
+/* ---- arguments ---- */
+
+#define MAX_OWN_OPTIONS 8
+
+int command_parse(int argc, char **argv, const struct option *own, command_option_fn *use, void *data, const char **socket,
+		  int *finished)
+{
+	static const struct option common[] = {
+		{"socket", required_argument, NULL, 's'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
+	};
+	struct option table[MAX_OWN_OPTIONS + sizeof(common) / sizeof(common[0])];
+	int option, status = EXIT_DONE;
+	size_t n = 0;
+
+	for (; own && own[n].name; n++) {
+		assert(n < MAX_OWN_OPTIONS);
+		table[n] = own[n];
+	}
+	memcpy(table + n, common, sizeof(common));
+
+	*socket = NULL;
+	*finished = false;
+	while (status == EXIT_DONE && (option = getopt_long(argc, argv, "h", table, NULL)) != -1) {
+		switch (option) {
+		case 's':
+			*socket = optarg;
+			break;
+		case 'h':
+			print_help();
+			*finished = true;
+			return EXIT_DONE;
+		case '?':
+			return complain_usage();
+		default:
+			status = use(data, option, optarg);
+		}
+	}
+	return status;
+}
+
+/* ---- the server ---- */
+
+int options_default_socket(char socket[static PATH_MAX])
+{
+	if (*socket)
+		return EXIT_DONE;
+	if (address_default(socket, PATH_MAX) < 0) {
+		complain("the path of the socket in the environment is too long");
+		return EXIT_USAGE;
+	}
+	return EXIT_DONE;
+}
+
+int command_connect(struct smmap_client **client, const char *socket)
+{
+	struct smmap_client_options options = {.socket = socket, .name = "smmapd"};
+	char path[PATH_MAX] = "";
+	int r;
+
+	r = smmap_client_open(client, &options);
+	if (!r)
+		return EXIT_DONE;
+	if (!socket && options_default_socket(path) == EXIT_DONE)
+		socket = path;
+	if (r == -ENOTCONN) {
+		complain("no server at %s: start one with 'smmapd', or run a program under 'smmapd exec -- PROGRAM'", socket);
+		return EXIT_NO_SERVER;
+	}
+	complain("can't connect to %s: %s", socket, smmap_strerror(r));
+	return EXIT_FAILED;
+}
+
+int command_failed(struct smmap_client *client, const char *what, int error)
+{
+	char said[1024];
+
+	if (smmap_client_complaint(client, said, sizeof(said)))
+		complain("%s: %s (%s)", what, smmap_strerror(error), said);
+	else
+		complain("%s: %s", what, smmap_strerror(error));
+	return error == -ENOTCONN ? EXIT_NO_SERVER : EXIT_FAILED;
+}
