@@ -290,6 +290,7 @@ int call_run(struct call *call, struct connection *connection, struct message *r
 		trim(connection);
 
 	pthread_mutex_lock(&connection->lock);
+	connection->complaint[0] = '\0';
 	request->serial = ++connection->last_serial;
 	call->serial = request->serial;
 	call->file = lease ? request->lease.file : 0;

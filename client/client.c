@@ -285,6 +285,17 @@ int smmap_client_stats(struct smmap_client *client, struct smmap_stats *stats)
 	return r;
 }
 
+void client_forget_complaint(struct smmap_client *client)
+{
+	pthread_mutex_lock(&client->lock);
+	if (client->connection) {
+		pthread_mutex_lock(&client->connection->lock);
+		client->connection->complaint[0] = '\0';
+		pthread_mutex_unlock(&client->connection->lock);
+	}
+	pthread_mutex_unlock(&client->lock);
+}
+
 size_t smmap_client_complaint(struct smmap_client *client, char *to, size_t size)
 {
 	struct connection *connection;

@@ -39,6 +39,9 @@ void client_unref(struct smmap_client *client);
 /* -ECHILD if the client is the parent's. */
 int client_check(const struct smmap_client *client);
 
+/* Forgets what the server has complained of: something else begins. */
+void client_forget_complaint(struct smmap_client *client);
+
 /* When a call that starts now has to be over, in ms of clock_ms(). */
 uint64_t client_deadline(const struct smmap_client *client);
 

@@ -202,6 +202,7 @@ int file_open(struct file **new, struct smmap_client *client, const char *path, 
 	struct connection *connection;
 	int r;
 
+	client_forget_complaint(client);
 	file = file_new(client, caller_fd);
 	if (!file)
 		return -ENOMEM;

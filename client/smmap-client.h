@@ -66,7 +66,7 @@ struct smmap_stats {
 	uint64_t handles;             /* descriptors that the client and its cursors use */
 	uint64_t leases;              /* leases that this client holds, idle ones too */
 	uint64_t orphans;             /* leases of an ended connection on which cursors still stand */
-	uint64_t mapped_bytes;        /* bytes that this client has mapped, orphans too */
+	uint64_t mapped_bytes;        /* bytes of its leases, orphans too; a window under two leases counts twice here */
 	uint64_t hits;                /* times that a cursor came to a lease which the client had */
 	uint64_t misses;              /* times that the server had to be asked for one */
 	uint64_t window_bytes;        /* the server's window-size */
@@ -136,8 +136,9 @@ int smmap_client_get_fd(struct smmap_client *client);
 int smmap_client_dispatch(struct smmap_client *client);
 
 /*
- * Copies what the server said with the last error it answered this client into @to (@size bytes, always ended by a zero byte,
- * cut if need be): which limit, how much of it is used, who holds it. Empty if there was none. Returns the length copied.
+ * Copies what the server said with the error that the last call on this client met into @to (@size bytes, always ended by a zero
+ * byte, cut if need be): which limit, how much of it is used, who holds it. Empty if the server was not asked, or said nothing. Returns
+ * the length copied.
  */
 size_t smmap_client_complaint(struct smmap_client *client, char *to, size_t size);
 

@@ -41,6 +41,15 @@ int complain_usage(void)
 	return EXIT_USAGE;
 }
 
+int complain_option(int option, char **argv)
+{
+	if (option == ':')
+		complain("the option %s needs a value", argv[optind - 1]);
+	else
+		complain("%s is not an option here", argv[optind - 1]);
+	return complain_usage();
+}
+
 /* ---- arguments ---- */
 
 #define MAX_OWN_OPTIONS 8
@@ -65,7 +74,8 @@ int command_parse(int argc, char **argv, const struct option *own, command_optio
 
 	*socket = NULL;
 	*finished = false;
-	while (status == EXIT_DONE && (option = getopt_long(argc, argv, "h", table, NULL)) != -1) {
+	opterr = 0;
+	while (status == EXIT_DONE && (option = getopt_long(argc, argv, ":h", table, NULL)) != -1) {
 		switch (option) {
 		case 's':
 			*socket = optarg;
@@ -75,7 +85,8 @@ int command_parse(int argc, char **argv, const struct option *own, command_optio
 			*finished = true;
 			return EXIT_DONE;
 		case '?':
-			return complain_usage();
+		case ':':
+			return complain_option(option, argv);
 		default:
 			status = use(data, option, optarg);
 		}

@@ -39,8 +39,11 @@ void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Writes out what was printed. EXIT_DONE, or EXIT_FAILED after saying why. */
 int command_flush(void);
 
-/* Points to --help after a message of getopt_long(3); returns EXIT_USAGE. */
+/* Points to --help after a message; returns EXIT_USAGE. */
 int complain_usage(void);
+
+/* Says what is wrong where getopt_long(3) has returned '?' or ':'; returns EXIT_USAGE. */
+int complain_option(int option, char **argv);
 
 /* Options of the server. */
 struct options {

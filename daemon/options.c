@@ -67,22 +67,30 @@ static int settle_limits(struct limits *limits)
 int options_parse(struct options *options, int argc, char **argv, int *finished)
 {
 	static const struct option table[] = {
-		{"socket", required_argument, NULL, 's'},      {"max-memory", required_argument, NULL, 'l'},
-		{"max-handles", required_argument, NULL, 'l'}, {"max-maps", required_argument, NULL, 'l'},
-		{"window-size", required_argument, NULL, 'l'}, {"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'},	       {0},
+		{"socket", required_argument, NULL, 's'},
+		{"max-memory", required_argument, NULL, 'm'},
+		{"max-handles", required_argument, NULL, 'f'},
+		{"max-maps", required_argument, NULL, 'r'},
+		{"window-size", required_argument, NULL, 'w'},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},
+		{0},
 	};
 	int option, index = 0, r = EXIT_DONE;
 
 	*options = (struct options){0};
 	*finished = false;
+	opterr = 0;
 	limits_default(&options->limits);
-	while (r == EXIT_DONE && (option = getopt_long(argc, argv, "+hV", table, &index)) != -1) {
+	while (r == EXIT_DONE && (option = getopt_long(argc, argv, "+:hV", table, &index)) != -1) {
 		switch (option) {
 		case 's':
 			r = set_socket(options->socket, optarg);
 			break;
-		case 'l':
+		case 'm':
+		case 'f':
+		case 'r':
+		case 'w':
 			r = set_limit(&options->limits, table[index].name, optarg);
 			break;
 		case 'h':
@@ -94,7 +102,7 @@ int options_parse(struct options *options, int argc, char **argv, int *finished)
 			*finished = true;
 			return EXIT_DONE;
 		default:
-			return complain_usage();
+			return complain_option(option, argv);
 		}
 	}
 	return r == EXIT_DONE ? settle_limits(&options->limits) : r;

@@ -70,7 +70,7 @@ runs 'make install' install_all
 
 find_one() {
 	local found
-	found=$(find "$dest" -name "$1" -print -quit)
+	found=$(find "$dest" ! -type d -name "$1" -print -quit)
 	[ -n "$found" ] || failed "$1 is installed" >&2
 	echo "$found"
 }
