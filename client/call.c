@@ -54,7 +54,7 @@ static void return_lease(struct connection *connection, const struct slot_ref *r
 	struct slot_list slots = {.n = 1, .refs = {*ref}};
 
 	board_unpin(slot, pulse_use(connection->pulse, &connection->last_use));
-	if (board_claim(slot, BOARD_CLIENT) != BOARD_CLAIM_PINNED)
+	if (board_claim_own(slot, ref->generation) != BOARD_CLAIM_GONE)
 		connection_release(connection, &slots);
 }
 

@@ -195,7 +195,9 @@ bool lease_table_take(struct lease_table *table, const struct slot_ref *ref, str
 
 bool lease_table_discard(struct lease_table *table, struct lease *lease, struct discards *discards)
 {
-	if (is_full(discards) || board_claim(&table->board->slots[lease->ref.slot], BOARD_CLIENT) == BOARD_CLAIM_PINNED)
+	/* What the server has claimed, or even ended, is not pinned either: its word that it did is on the way. */
+	if (is_full(discards) ||
+	    board_claim_own(&table->board->slots[lease->ref.slot], lease->ref.generation) == BOARD_CLAIM_PINNED)
 		return false;
 	take(table, lease, discards);
 	return true;

@@ -13,7 +13,7 @@ void client_init(struct client *client, pid_t pid, uid_t uid, struct text name, 
 	*client = (struct client){.pid = pid, .uid = uid, .board = *board, .free_slot = NO_SLOT};
 	/* For people, and untrusted: nothing in it may steer a terminal. */
 	for (size_t i = 0; i < min_u64(name.length, MESSAGE_MAX_NAME); i++)
-		client->name[i] = iscntrl((unsigned char)name.data[i]) ? '?' : name.data[i];
+		client->name[i] = isprint((unsigned char)name.data[i]) ? name.data[i] : '?';
 	*board = (struct board){0};
 }
 
@@ -109,6 +109,11 @@ static void free_file(struct client *client, struct client_file *file)
 	free(file);
 }
 
+int client_may_open(const struct client *client)
+{
+	return HASH_COUNT(client->files) < CLIENT_MAX_FILES ? 0 : -EDQUOT;
+}
+
 int client_open_file(struct client *client, uint64_t id)
 {
 	struct client_file *file = find_file(client, id);
@@ -117,8 +122,6 @@ int client_open_file(struct client *client, uint64_t id)
 		file->n_opens++;
 		return 0;
 	}
-	if (HASH_COUNT(client->files) >= CLIENT_MAX_FILES)
-		return -EDQUOT;
 
 	file = calloc(1, sizeof(*file));
 	if (!file)

@@ -66,7 +66,10 @@ void client_free_slot(struct client *client, uint32_t slot);
 /* The lease of that name, NULL if there is none. */
 struct lease *client_find_lease(const struct client *client, const struct slot_ref *ref);
 
-/* Counts an opening of a file. 1 if it is the client's first of this file, 0 if not; -EDQUOT or -ENOMEM. */
+/* 0, or -EDQUOT if the client has as many files open as it may. */
+int client_may_open(const struct client *client);
+
+/* Counts an opening of a file. 1 if it is the client's first of this file, 0 if not; -ENOMEM. */
 int client_open_file(struct client *client, uint64_t id);
 
 /* Ends one opening. 1 if it was the last, 0 if not, -EBADF if there was none. */

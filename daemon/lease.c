@@ -88,7 +88,7 @@ bool lease_recall(struct registry *registry, struct lease *lease)
 
 	registry->counters.recalls++;
 	lease->recalled = true;
-	lease->recalled_ms = registry->now_ms;
+	lease->recalled_tick = registry->ticks;
 	DL_APPEND(registry->recalled, lease);
 	DL_APPEND2(lease->client->untold, lease, prev_untold, next_untold);
 	registry->n_untold++;

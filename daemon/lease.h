@@ -35,7 +35,7 @@ struct lease {
 
 	bool recalled;
 	bool told; /* the recall is on the bell */
-	uint64_t recalled_ms;
+	uint64_t recalled_tick;
 	struct lease *prev, *next;               /* registry->recalled, if it is */
 	struct lease *prev_untold, *next_untold; /* client->untold, if it is recalled and not told */
 

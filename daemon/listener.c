@@ -14,8 +14,13 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define BACKLOG 512
+
+/* How long the folder may be locked by somebody else: two seconds. */
+#define LOCK_ATTEMPTS 200
+#define LOCK_PAUSE_NS 10000000
 
 /* The folder of the socket, made if need be, and locked: two servers that start at once take turns. The descriptor, or -errno. */
 static int lock_folder(const char *path)
@@ -23,7 +28,6 @@ static int lock_folder(const char *path)
 	_cleanup_(close_fdp) int fd = -1;
 	char copy[PATH_MAX];
 	const char *folder;
-	int r;
 
 	snprintf(copy, sizeof(copy), "%s", path);
 	folder = dirname(copy);
@@ -33,10 +37,15 @@ static int lock_folder(const char *path)
 	if (fd < 0)
 		return -errno;
 
-	do
-		r = flock(fd, LOCK_EX);
-	while (r < 0 && errno == EINTR);
-	return r < 0 ? -errno : take_fd(&fd);
+	/* Others may hold it as well, for their own ends: for a moment, or it is said. */
+	for (int i = 0; i < LOCK_ATTEMPTS; i++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return take_fd(&fd);
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return -errno;
+		nanosleep(&(struct timespec){.tv_nsec = LOCK_PAUSE_NS}, NULL);
+	}
+	return -EBUSY;
 }
 
 static int try_bind(int fd, const struct sockaddr_un *address, socklen_t length)
@@ -105,6 +114,9 @@ static void complain(int error, const char *path, char *complaint, size_t size)
 	switch (-error) {
 	case EADDRINUSE:
 		snprintf(complaint, size, "a server is running on %s already: stop that one, or choose another --socket", path);
+		break;
+	case EBUSY:
+		snprintf(complaint, size, "somebody holds a lock on the folder of %s: choose another --socket", path);
 		break;
 	case EEXIST:
 		snprintf(complaint, size, "%s is there and is not a socket: choose another --socket", path);

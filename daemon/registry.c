@@ -90,13 +90,17 @@ int registry_open(struct registry *registry, struct client *client, struct open_
 	bool is_new = !file;
 	int r;
 
+	if (!(file && client_has_file(client, file->id)) && client_may_open(client) < 0)
+		return -EDQUOT;
 	if (is_new) {
 		if (!room_make_handle(registry, request->in_turn))
 			return REGISTRY_NO_ROOM;
 		r = file_new(&file, registry, request, client->uid);
-		if (r < 0)
-			return r;
+	} else {
+		r = file_refresh(registry, file);
 	}
+	if (r < 0)
+		return r;
 	r = client_open_file(client, file->id);
 	if (r < 0) {
 		if (is_new) {
@@ -120,6 +124,7 @@ int registry_close(struct registry *registry, struct client *client, uint64_t fi
 	r = client_close_file(client, file_id);
 	if (r > 0 && file) {
 		file->n_clients--;
+		file->shared = file->shared && file->n_clients;
 		if (file_refresh(registry, file) == 0)
 			let_go_if_deleted(registry, file);
 	}
@@ -178,6 +183,16 @@ bool registry_close_files(struct registry *registry, struct client *client, cons
 			file_free(registry, file);
 	}
 	return draining;
+}
+
+bool registry_drains(const struct registry *registry, const struct client *client)
+{
+	const struct file *file;
+
+	for (file = registry->by_id; file; file = file->by_id.next)
+		if (is_meant(file, client, NULL) && file->n_draining)
+			return true;
+	return false;
 }
 
 /* ---- clients ---- */

@@ -55,6 +55,7 @@ struct registry {
 	struct counters counters;
 	struct pulse *pulse;
 	uint64_t now_ms; /* set by whoever has a clock */
+	uint64_t ticks;  /* counted by that one while a lease is recalled */
 
 	struct file *by_id;
 	struct file *by_identity;
@@ -128,6 +129,9 @@ void registry_evict_files(struct registry *registry, struct client *client, cons
 
 /* Closes such files that have no region; true if some that are draining are left. */
 bool registry_close_files(struct registry *registry, struct client *client, const char *path);
+
+/* Whether regions of the files that @client may see are draining. */
+bool registry_drains(const struct registry *registry, const struct client *client);
 
 /*
  * Looks at all files: what was truncated is noticed, and what was deleted and is not open is let go. Once a second, since nobody tells the

@@ -132,7 +132,7 @@ static int run_open(struct request *request, struct registry *registry, bool in_
 			request_refuse(answer, serial, r < 0 ? -r : EINVAL, "the descriptor is not one of a regular file with a label");
 		return 0;
 	}
-	open.identified = !descriptor_identity_is_weak(request->fd);
+	open.identified = !facts.weak;
 	memcpy(name, label.data, label.length);
 	name[label.length] = '\0';
 
@@ -234,7 +234,7 @@ static int run_evict(struct request *request, struct registry *registry, struct 
 	if (!request->started)
 		registry_evict_files(registry, request->client, drop ? path : NULL, &request->bytes_freed, &request->maps_freed);
 	request->started = true;
-	if (drop ? registry_close_files(registry, request->client, path) : registry->usage.draining)
+	if (drop ? registry_close_files(registry, request->client, path) : registry_drains(registry, request->client))
 		return REQUEST_WAITS;
 
 	answer_with(answer, MESSAGE_FREED, request->message.serial)->freed =

@@ -20,7 +20,10 @@
 /* How often boards are looked at while a request waits. */
 #define IMPATIENT_MS 10
 
-/* A client that has not unmapped what was recalled by then is disconnected. */
+/*
+ * A client that has not unmapped what was recalled by then is disconnected. Counted in looks at the boards, so that a server which was
+ * stopped itself blames nobody.
+ */
 #define RECALL_TIMEOUT_MS 1000
 
 /* ---- what has to be done after each event ---- */
@@ -57,24 +60,22 @@ static void fail_late(struct server *server)
 
 	DL_FOREACH(server->registry.recalled, lease)
 	{
-		if (server->registry.now_ms < lease->recalled_ms + RECALL_TIMEOUT_MS)
+		if (server->registry.ticks < lease->recalled_tick + RECALL_TIMEOUT_MS / IMPATIENT_MS)
 			break;
 		peer_fail(peer_of_client(lease->client));
 	}
 }
 
-/* True if some peer has ended, and with it what others may wait for. */
-static bool end_failed(struct server *server)
+static void end_failed(struct server *server)
 {
 	struct peer *peer, *next;
 
 	if (!server->some_failed)
-		return false;
+		return;
 	server->some_failed = false;
 	DL_FOREACH_SAFE(server->peers, peer, next)
 		if (peer->failed)
 			peer_end(peer);
-	return true;
 }
 
 static void ring_bells(struct server *server)
@@ -103,8 +104,9 @@ void server_settle(struct server *server)
 {
 	do {
 		fail_late(server);
+		end_failed(server);
 		retry_waiting(server);
-	} while (end_failed(server));
+	} while (server->some_failed);
 
 	ring_bells(server);
 	registry_publish(&server->registry);
@@ -113,7 +115,7 @@ void server_settle(struct server *server)
 		return;
 	set_timer(&server->second, on_second, SECOND_MS, server->peers);
 	set_timer(&server->impatient, on_impatient, IMPATIENT_MS, server->waiting.first || server->registry.recalled);
-	if (server->n_peers < server->registry.limits.clients)
+	if (server->n_peers < server->registry.limits.clients && !uv_is_active((uv_handle_t *)&server->accepting))
 		uv_poll_start(&server->accepting, UV_READABLE, on_connection);
 }
 
@@ -121,6 +123,7 @@ static void on_impatient(uv_timer_t *timer)
 {
 	struct server *server = timer->data;
 
+	server->registry.ticks++;
 	server_wake(server);
 	server_settle(server);
 }
@@ -158,8 +161,10 @@ static void on_connection(uv_poll_t *poll, int status, int events)
 
 	socket = accept4(server->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (socket < 0) {
-		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
 			uv_poll_stop(&server->accepting);
+			set_timer(&server->second, on_second, SECOND_MS, true);
+		}
 		return;
 	}
 	if (peer_new(server, &socket) == 0)

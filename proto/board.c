@@ -98,19 +98,34 @@ void board_unpin(struct board_slot *slot, uint64_t last_used)
 	atomic_fetch_sub_explicit(&slot->state, 1, memory_order_seq_cst);
 }
 
+/* One attempt, from a state that was seen; *@state is then what it was. */
+static enum board_claim try_claim(struct board_slot *slot, uint64_t *state, uint64_t claim)
+{
+	if (*state & CLAIMED)
+		return BOARD_CLAIM_CLAIMED;
+	if (*state & PINS)
+		return BOARD_CLAIM_PINNED;
+	if (atomic_compare_exchange_strong_explicit(&slot->state, state, *state | claim, memory_order_acq_rel, memory_order_relaxed))
+		return BOARD_CLAIM_WON;
+	return *state & CLAIMED ? BOARD_CLAIM_CLAIMED : BOARD_CLAIM_PINNED;
+}
+
 enum board_claim board_claim(struct board_slot *slot, enum board_side side)
 {
 	uint64_t state = atomic_load_explicit(&slot->state, memory_order_seq_cst);
-	uint64_t claim = side == BOARD_SERVER ? CLAIMED_BY_SERVER : CLAIMED_BY_CLIENT;
 
-	if (state & CLAIMED)
-		return BOARD_CLAIM_CLAIMED;
-	if (state & PINS)
-		return BOARD_CLAIM_PINNED;
-	if (!atomic_compare_exchange_strong_explicit(&slot->state, &state, state | claim, memory_order_acq_rel,
-						     memory_order_relaxed))
-		return state & CLAIMED ? BOARD_CLAIM_CLAIMED : BOARD_CLAIM_PINNED;
-	return BOARD_CLAIM_WON;
+	return try_claim(slot, &state, side == BOARD_SERVER ? CLAIMED_BY_SERVER : CLAIMED_BY_CLIENT);
+}
+
+enum board_claim board_claim_own(struct board_slot *slot, uint32_t generation)
+{
+	uint64_t state = atomic_load_explicit(&slot->state, memory_order_seq_cst);
+	enum board_claim claim;
+
+	if (generation_of(state) != generation)
+		return BOARD_CLAIM_GONE;
+	claim = try_claim(slot, &state, CLAIMED_BY_CLIENT);
+	return generation_of(state) == generation ? claim : BOARD_CLAIM_GONE;
 }
 
 void board_free(struct board_slot *slot)
@@ -143,7 +158,8 @@ uint64_t board_last_used(const struct board_slot *slot)
 
 uint64_t board_hits(const struct board_slot *slot)
 {
-	return atomic_load_explicit(&slot->hits, memory_order_relaxed);
+	/* What a liar says must not spoil the sum. */
+	return min_u64(atomic_load_explicit(&slot->hits, memory_order_relaxed), UINT32_MAX);
 }
 
 uint32_t board_pinned_since(const struct board_slot *slot)

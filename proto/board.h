@@ -44,6 +44,7 @@ enum board_claim {
 	BOARD_CLAIM_WON,     /* the lease is the caller's to take away */
 	BOARD_CLAIM_PINNED,  /* in use, or just changing */
 	BOARD_CLAIM_CLAIMED, /* a side has claimed it before */
+	BOARD_CLAIM_GONE,    /* the slot has another lease by now, or none */
 };
 
 /* Creates the memory for @n_slots slots, sealed against shrinking and growing, and maps it; *@fd is the caller's. 0 or -errno. */
@@ -69,6 +70,12 @@ void board_unpin(struct board_slot *slot, uint64_t last_used);
 
 /* Claims a lease that has no pin, in the name of @side. */
 enum board_claim board_claim(struct board_slot *slot, enum board_side side);
+
+/*
+ * The same for a client, which may not have heard yet that the server has ended the lease and what the slot is for now: only a lease of
+ * @generation is claimed.
+ */
+enum board_claim board_claim_own(struct board_slot *slot, uint32_t generation);
 
 /* Ends the slot's lease: the next one has the next generation. Pins that are just being undone survive it. */
 void board_free(struct board_slot *slot);

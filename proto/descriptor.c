@@ -29,6 +29,20 @@ static int look(int fd, struct descriptor_facts *facts, uint16_t *mode)
 	return 0;
 }
 
+/* What the kind of file system tells. Those that matter have no device of their own; others are not asked, since they may not answer. */
+static int look_at_file_system(int fd, struct descriptor_facts *facts)
+{
+	struct statfs fs;
+
+	if (major(facts->device))
+		return 0;
+	if (fstatfs(fd, &fs) < 0)
+		return -errno;
+	facts->weak = fs.f_type == OVERLAYFS_SUPER_MAGIC;
+	/* Its maps begin and end at huge pages, and no window does. */
+	return fs.f_type == HUGETLBFS_MAGIC ? -EINVAL : 0;
+}
+
 int descriptor_check(int fd, struct descriptor_facts *facts)
 {
 	uint16_t mode;
@@ -40,7 +54,7 @@ int descriptor_check(int fd, struct descriptor_facts *facts)
 	r = look(fd, facts, &mode);
 	if (r < 0)
 		return r;
-	return S_ISREG(mode) ? 0 : -EINVAL;
+	return S_ISREG(mode) ? look_at_file_system(fd, facts) : -EINVAL;
 }
 
 int descriptor_look(int fd, struct descriptor_facts *facts)
@@ -53,11 +67,4 @@ int descriptor_look(int fd, struct descriptor_facts *facts)
 bool descriptor_same_file(const struct descriptor_facts *a, const struct descriptor_facts *b)
 {
 	return a->device == b->device && a->inode == b->inode;
-}
-
-bool descriptor_identity_is_weak(int fd)
-{
-	struct statfs fs;
-
-	return fstatfs(fd, &fs) < 0 || fs.f_type == OVERLAYFS_SUPER_MAGIC;
 }

@@ -3,8 +3,9 @@
 #define PROTO_DESCRIPTOR_H
 
 /*
- * What a descriptor must be to be read through the server: a regular file that is open for reading only. Both ends check it, the
- * client for its caller's sake, the server because it believes nobody. Nothing here waits for a file system.
+ * What a descriptor must be to be read through the server: a regular file that is open for reading only, not of huge pages. Both ends
+ * check it, the client for its caller's sake, the server because it believes nobody. A file system on a device is never waited for; one
+ * without is asked for its kind.
  */
 
 #include <stdbool.h>
@@ -15,6 +16,7 @@ struct descriptor_facts {
 	uint64_t inode;
 	uint64_t size;
 	bool deleted; /* no name leads to the file any more */
+	bool weak;    /* another descriptor with equal device and inode can show other contents: on overlayfs, after a copy-up */
 };
 
 /*
@@ -28,10 +30,5 @@ int descriptor_look(int fd, struct descriptor_facts *facts);
 
 /* Whether a and b are of the same file, as far as device and inode can tell. */
 bool descriptor_same_file(const struct descriptor_facts *a, const struct descriptor_facts *b);
-
-/*
- * Whether two descriptors with equal device and inode can show different contents: on overlayfs, before and after a file is copied up.
- */
-bool descriptor_identity_is_weak(int fd);
 
 #endif

@@ -44,7 +44,7 @@ int harness_count_descriptors(void)
 	return n - 3; /* ".", ".." and the folder's own */
 }
 
-/* Where identity is weak (see descriptor_identity_is_weak()) nothing is shared, and there is nothing to test. */
+/* Where the identity of files is weak (see proto/descriptor.h) nothing is shared, and there is nothing to test. */
 static const char *folder_template(void)
 {
 	struct statfs fs;

@@ -211,6 +211,30 @@ START_TEST(test_discard)
 }
 END_TEST
 
+/* The server has ended a lease, and even granted its slot anew, and the answer that says so is still to come. */
+START_TEST(test_discard_what_is_gone)
+{
+	struct lease *lease;
+
+	start();
+	lease = add(0, 1, 0, WINDOW);
+	unpin(lease, 1);
+	ck_assert_int_eq(board_claim(&board.slots[0], BOARD_SERVER), BOARD_CLAIM_WON);
+	board_free(&board.slots[0]);
+	ck_assert_int_eq(board_claim_own(&board.slots[0], 0), BOARD_CLAIM_GONE);
+	ck_assert(lease_table_discard(&table, lease, &discards));
+	unmap_discards(1);
+	/* The slot is as it was: the next lease can be pinned, and is not taken while it is. */
+	board_grant(&board.slots[0], 1);
+	ck_assert_int_eq(board_claim_own(&board.slots[0], 1), BOARD_CLAIM_PINNED);
+	ck_assert(board_pin(&board.slots[0], 1, 1));
+	board_unpin(&board.slots[0], 1);
+	board_unpin(&board.slots[0], 1);
+	ck_assert_int_eq(board_claim_own(&board.slots[0], 1), BOARD_CLAIM_WON);
+	stop();
+}
+END_TEST
+
 START_TEST(test_trim)
 {
 	static const uint64_t uses[] = {50, 20, 40, 10, 30};
@@ -284,7 +308,8 @@ Suite *suite(void)
 {
 	Suite *s = suite_create("lease-table");
 
-	HARNESS_CASE(s, "lease-table", test_find, test_superseded, test_take, test_discard, test_trim, test_trim_many, test_deinit);
+	HARNESS_CASE(s, "lease-table", test_find, test_superseded, test_take, test_discard, test_discard_what_is_gone, test_trim,
+		     test_trim_many, test_deinit);
 	return s;
 }
 

@@ -388,6 +388,8 @@ static int model_open(int user, int file, uint64_t id)
 			files[barest()].id = 0;
 		}
 		files[file] = (struct model_file){.id = id, .pages = files[file].disk, .disk = files[file].disk, .bare_since = step};
+	} else {
+		refresh(file);
 	}
 	opened[user][file] = files[file].id;
 	return 0;
