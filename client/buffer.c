@@ -40,7 +40,14 @@ int smmap_buffer_begin(struct smmap_buffer *buffer, uint64_t offset, uint64_t si
 		return -EINVAL;
 	smmap_buffer_end(buffer);
 
-	/* The move tells whether the file can be read there, and its size now. */
+	/* Past the end that is known here the server is asked, which tells the size now. */
+	file_size = smmap_cursor_file_size(buffer->cursor);
+	if (offset > file_size || size > file_size - offset) {
+		n = smmap_cursor_use(buffer->cursor, max_u64(offset, file_size), 1);
+		if (n < 0)
+			return (int)n;
+	}
+	/* Whether the file can be read there. */
 	n = smmap_cursor_use(buffer->cursor, offset, size ? 1 : 0);
 	if (n < 0)
 		return (int)n;

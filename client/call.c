@@ -54,8 +54,7 @@ static void return_lease(struct connection *connection, const struct slot_ref *r
 	struct slot_list slots = {.n = 1, .refs = {*ref}};
 
 	board_unpin(slot, pulse_use(connection->pulse, &connection->last_use));
-	if (board_claim_own(slot, ref->generation) != BOARD_CLAIM_GONE)
-		connection_release(connection, &slots);
+	connection_release(connection, &slots);
 }
 
 /* Unmaps what has to go for it, then maps and notes a lease. @call is NULL if nobody waits for it any more. */
@@ -224,6 +223,10 @@ static void await_answer(struct connection *connection, struct call *call, uint6
 	while (!call->done && (call->handling || (!connection_is_dead(connection) && clock_ms() < deadline_ms))) {
 		int r;
 
+		if (call->handling) {
+			pthread_cond_wait(&connection->changed, &connection->lock);
+			continue;
+		}
 		if (connection->reading) {
 			pthread_cond_timedwait(&connection->changed, &connection->lock, &until);
 			continue;
@@ -312,8 +315,11 @@ int call_run(struct call *call, struct connection *connection, struct message *r
 
 	if (r < 0)
 		return r;
-	if (!call->done)
-		return connection_is_dead(connection) ? -ENOTCONN : -ETIMEDOUT;
+	if (!call->done) {
+		/* It is stopped, or gone. Whatever it still answers nobody would read: it has to take all back. */
+		connection_fail(connection);
+		return -ENOTCONN;
+	}
 	if (lease && !call->error)
 		trim(connection);
 	return call->error;

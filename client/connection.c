@@ -10,6 +10,7 @@
 #include "proto/util.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -188,7 +189,7 @@ static int await_welcome(struct connection *connection, uint64_t deadline_ms)
 	struct message message;
 	int r;
 
-	r = channel_wait(connection->socket, POLLIN, (int)(deadline_ms > now_ms ? deadline_ms - now_ms : 0));
+	r = channel_wait(connection->socket, POLLIN, (int)(deadline_ms > now_ms ? min_u64(deadline_ms - now_ms, INT_MAX) : 0));
 	if (r <= 0)
 		return r < 0 ? r : -EAGAIN;
 	r = channel_receive(connection->socket, packet);
@@ -366,9 +367,9 @@ void connection_release(struct connection *connection, const struct slot_list *s
 	while (!connection_is_dead(connection)) {
 		int r = channel_send(connection->socket, bytes, (size_t)length, NULL, 0);
 
-		if (r != -EAGAIN)
+		if (!r)
 			break;
-		if (channel_wait(connection->socket, POLLOUT, RELEASE_TIMEOUT_MS) <= 0)
+		if (r != -EAGAIN || channel_wait(connection->socket, POLLOUT, RELEASE_TIMEOUT_MS) <= 0)
 			connection_fail(connection);
 	}
 }

@@ -167,10 +167,10 @@ int file_attach(struct file *file, uint64_t deadline_ms, struct connection **con
 	return r;
 }
 
-void file_detach(struct file *file, uint64_t id)
+void file_detach(struct file *file, const struct connection *connection, uint64_t id)
 {
 	pthread_mutex_lock(&file->lock);
-	if (file->id == id) {
+	if (file->connection == connection && file->id == id) {
 		connection_unref(file->connection);
 		file->connection = NULL;
 	}

@@ -50,7 +50,7 @@ static inline void file_unrefp(struct file **file)
  */
 int file_attach(struct file *file, uint64_t deadline_ms, struct connection **connection, uint64_t *id);
 
-/* The server no longer knows the file by this id. */
-void file_detach(struct file *file, uint64_t id);
+/* On this connection the server no longer knows the file by this id. */
+void file_detach(struct file *file, const struct connection *connection, uint64_t id);
 
 #endif

@@ -195,9 +195,17 @@ bool lease_table_take(struct lease_table *table, const struct slot_ref *ref, str
 
 bool lease_table_discard(struct lease_table *table, struct lease *lease, struct discards *discards)
 {
-	/* What the server has claimed, or even ended, is not pinned either: its word that it did is on the way. */
-	if (is_full(discards) ||
-	    board_claim_own(&table->board->slots[lease->ref.slot], lease->ref.generation) == BOARD_CLAIM_PINNED)
+	struct board_slot *slot = &table->board->slots[lease->ref.slot];
+	enum board_claim claim;
+
+	if (is_full(discards))
+		return false;
+	/*
+	 * What the server has claimed need not wait for its word. What it has ended may be an orphan, with pins of ours; where it is not, and
+	 * there are pins, they are the next lease's, of which an answer will tell.
+	 */
+	claim = board_claim_own(slot, lease->ref.generation);
+	if (claim == BOARD_CLAIM_PINNED || (claim == BOARD_CLAIM_GONE && board_is_pinned(slot)))
 		return false;
 	take(table, lease, discards);
 	return true;
@@ -239,7 +247,7 @@ void lease_table_trim(struct lease_table *table, uint64_t bytes, uint32_t n, str
 	for (uint32_t i = 0; i < table->n_slots; i++) {
 		const struct board_slot *slot = &table->board->slots[i];
 
-		if (table->leases[i].mapped && !board_is_pinned(slot))
+		if (table->leases[i].mapped)
 			candidates[n_candidates++] = (struct candidate){.last_used = board_last_used(slot), .slot = i};
 	}
 	qsort(candidates, n_candidates, sizeof(*candidates), compare_use);

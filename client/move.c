@@ -58,7 +58,7 @@ static int ask_lease(struct move *move, uint64_t offset, uint64_t length)
 	if (r < 0)
 		return r;
 	if (call.answer.type == MESSAGE_REOPEN) {
-		file_detach(file, move->file);
+		file_detach(file, move->connection, move->file);
 		return remaining_ms(move) ? MOVE_AGAIN : -ETIMEDOUT;
 	}
 	if (call.answer.type != MESSAGE_LEASED)
@@ -94,9 +94,11 @@ static int move_by_hit(struct move *move, uint64_t offset, size_t size, bool *hi
 {
 	uint64_t known = atomic_load(&move->cursor->file->size);
 	uint64_t end = size ? offset + size : offset + 1;
+	bool whole = move->cursor->whole;
 	int r = 0;
 
-	*hit = offset < known && connection_find(move->connection, move->file, offset, min_u64(end, known), &move->place);
+	*hit = offset < known && connection_find(move->connection, move->file, whole ? 0 : offset, whole ? known : min_u64(end, known),
+						 &move->place);
 	if (!*hit)
 		return 0;
 	if (end > known)

@@ -209,6 +209,26 @@ START_TEST(test_larger_than_the_limit)
 }
 END_TEST
 
+START_TEST(test_growth)
+{
+	struct smmap_buffer *buffer;
+	struct smmap_cursor *growing;
+
+	start(0);
+	harness_make_file("growing", 10);
+	ck_assert_int_eq(smmap_cursor_open(&growing, client, "growing", 0), 0);
+	ck_assert_int_eq(smmap_buffer_open(&buffer, growing, 0, SMMAP_TO_END), 0);
+	ck_assert_int_eq(smmap_buffer_length(buffer), 10);
+	harness_make_file("growing", 3 * WINDOW);
+	ck_assert_int_eq(smmap_buffer_begin(buffer, 5, SMMAP_TO_END), 0);
+	ck_assert_int_eq(smmap_buffer_length(buffer), 3 * WINDOW - 5);
+	ck_assert_int_eq(smmap_buffer_at(buffer, -1), harness_byte(3 * WINDOW - 1));
+	smmap_buffer_close(buffer);
+	smmap_cursor_close(growing);
+	stop();
+}
+END_TEST
+
 START_TEST(test_truncated)
 {
 	struct smmap_buffer *buffer;
@@ -236,6 +256,7 @@ int main(void)
 {
 	Suite *suite = suite_create("buffer");
 
-	HARNESS_CASE(suite, "buffer", test_indexes, test_begin_and_end, test_bad_arguments, test_larger_than_the_limit, test_truncated);
+	HARNESS_CASE(suite, "buffer", test_indexes, test_begin_and_end, test_bad_arguments, test_larger_than_the_limit, test_growth,
+		     test_truncated);
 	return harness_run(suite);
 }

@@ -298,7 +298,7 @@ static void *read_at_random(void *data)
 	struct smmap_cursor *cursor;
 
 	reader->result = smmap_cursor_open(&cursor, reader->client, "file", 0);
-	for (int i = 0; i < 2000 && !reader->result; i++) {
+	for (int i = 0; i < 8000 && !reader->result; i++) {
 		random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
 		reader->result = check_somewhere(cursor, random >> 3);
 	}

@@ -269,7 +269,7 @@ END_TEST
 
 START_TEST(test_whole_file)
 {
-	struct smmap_cursor *cursor;
+	struct smmap_cursor *cursor, *windowed;
 	struct smmap_region region;
 	struct smmap_stats stats;
 
@@ -285,6 +285,15 @@ START_TEST(test_whole_file)
 	ck_assert_int_eq(smmap_client_stats(client, &stats), 0);
 	ck_assert_uint_eq(stats.leases, 1);
 	ck_assert_uint_eq(stats.misses, 1);
+	smmap_cursor_close(cursor);
+
+	/* Also where a lease on a part of it is there. */
+	harness_make_file("other", 5 * WINDOW);
+	ck_assert_int_eq(smmap_cursor_open(&windowed, client, "other", 0), 0);
+	ck_assert_int_eq(smmap_cursor_open(&cursor, client, "other", SMMAP_WHOLE_FILE), 0);
+	ck_assert_int_eq(smmap_cursor_use(windowed, WINDOW, 0), WINDOW);
+	ck_assert_int_eq(smmap_cursor_use(cursor, WINDOW, 0), 4 * WINDOW);
+	smmap_cursor_close(windowed);
 	smmap_cursor_close(cursor);
 	stop();
 }

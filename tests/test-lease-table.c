@@ -222,6 +222,10 @@ START_TEST(test_discard_what_is_gone)
 	ck_assert_int_eq(board_claim(&board.slots[0], BOARD_SERVER), BOARD_CLAIM_WON);
 	board_free(&board.slots[0]);
 	ck_assert_int_eq(board_claim_own(&board.slots[0], 0), BOARD_CLAIM_GONE);
+	/* With a pin that was never ended it is an orphan. */
+	board_pin_again(&board.slots[0]);
+	ck_assert(!lease_table_discard(&table, lease, &discards));
+	board_unpin(&board.slots[0], 1);
 	ck_assert(lease_table_discard(&table, lease, &discards));
 	unmap_discards(1);
 	/* The slot is as it was: the next lease can be pinned, and is not taken while it is. */
