@@ -27,10 +27,9 @@ struct call {
 };
 
 /*
- * Sends @request, with a descriptor unless it is -1, and waits for the answer, until the server must have answered by @deadline_ms of
- * clock_ms(). 0 and call->answer; -ENOTCONN if the connection is dead, or the server does not answer, which ends it; or what the server refused
- * with. A lease that was
- * granted is mapped and pinned.
+ * Sends @request, with a descriptor unless it is -1, and waits for the answer, which the server must have given by @deadline_ms of
+ * clock_ms(). 0 and call->answer; -ENOTCONN if the connection is dead, or the server does not answer, which ends it; or what the server
+ * refused with. A lease that was granted is mapped and pinned.
  */
 int call_run(struct call *call, struct connection *connection, struct message *request, int descriptor, uint64_t deadline_ms);
 

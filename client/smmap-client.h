@@ -105,9 +105,9 @@ const char *smmap_strerror(int error);
 
 /*
  * Connects to the server and stores a client in *@client, which the caller closes. @options may be NULL. Opening doesn't wait for a
- * server: -ENOTCONN if none is there. Also -EINVAL for unknown flags or a name that is too long, -ENAMETOOLONG for such a socket, -ETIMEDOUT if the server has no
- * room for another client, -EPROTO for a
- * server of another version, -ENOMEM, -EMFILE, and what socket(2) and pthread_create(3) return.
+ * server: -ENOTCONN if none is there; -ETIMEDOUT if one is there, but has no room for another client. Also -EINVAL for unknown flags
+ * or a name that is too long, -ENAMETOOLONG for such a socket, -EPROTO for a server of another version, -ENOMEM, -EMFILE, and what
+ * socket(2) and pthread_create(3) return.
  */
 int smmap_client_open(struct smmap_client **client, const struct smmap_client_options *options);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Granting a lease: which windows, what is missing, room for it, then the maps. Up to the last step nothing has changed but that room
- * was made; from there on nothing can fail.
+ * Granting a lease: which windows, what is missing, room for it, then the maps. Where a step fails, no more has happened than that room
+ * was made and draining regions are live again; once the maps are there, nothing can fail.
  */
 #include "config.h"
 
