@@ -57,19 +57,26 @@ static void return_lease(struct connection *connection, const struct slot_ref *r
 	connection_release(connection, &slots);
 }
 
-/* Unmaps what has to go for it, then maps and notes a lease. @call is NULL if nobody waits for it any more. */
-static int take_lease(struct connection *connection, const struct message_leased *leased, int fd, struct call *call)
+/* Unmaps what has to go for a lease, and says so: before that nobody else gets what is new in it. */
+static void unmap_victims(struct connection *connection, const struct slot_list *slots)
 {
 	struct discards victims;
-	struct lease lease = {.ref = leased->lease, .file = call ? call->file : 0, .offset = leased->offset, .length = leased->length};
-	int r;
 
 	victims.slots.n = 0;
 	pthread_mutex_lock(&connection->lock);
-	for (uint32_t i = 0; i < leased->victims.n; i++)
-		lease_table_take(&connection->leases, &leased->victims.refs[i], &victims);
+	for (uint32_t i = 0; i < slots->n; i++)
+		lease_table_take(&connection->leases, &slots->refs[i], &victims);
 	pthread_mutex_unlock(&connection->lock);
-	discards_unmap(&victims);
+	connection_discard(connection, &victims);
+}
+
+/* Unmaps what has to go for it, then maps and notes a lease. @call is NULL if nobody waits for it any more. */
+static int take_lease(struct connection *connection, const struct message_leased *leased, int fd, struct call *call)
+{
+	struct lease lease = {.ref = leased->lease, .file = call ? call->file : 0, .offset = leased->offset, .length = leased->length};
+	int r;
+
+	unmap_victims(connection, &leased->victims);
 	if (!leased->length)
 		return 0;
 

@@ -54,6 +54,7 @@ static void after_fork_in_child(void)
 	{
 		close_fdp(&connection->socket);
 		close_fdp(&connection->bell);
+		board_forget(&connection->board);
 	}
 	all = NULL;
 	pthread_mutex_unlock(&all_lock);
@@ -192,9 +193,11 @@ static int await_welcome(struct connection *connection, uint64_t deadline_ms)
 	r = channel_wait(connection->socket, POLLIN, (int)(deadline_ms > now_ms ? min_u64(deadline_ms - now_ms, INT_MAX) : 0));
 	if (r <= 0)
 		return r < 0 ? r : -EAGAIN;
-	r = channel_receive(connection->socket, packet);
+	do
+		r = channel_receive(connection->socket, packet);
+	while (r == -ECONNRESET);
 	if (r <= 0)
-		return r == 0 || r == -ECONNRESET ? -ENOTCONN : r;
+		return r == 0 ? -ENOTCONN : r;
 
 	r = message_decode(&message, packet->bytes, packet->n_bytes);
 	if (r == -EBADMSG || (!r && message_descriptors(&message) != packet->n_descriptors))
@@ -233,9 +236,10 @@ int connection_open(struct connection **new, const struct connection_options *op
 	if (connection->socket < 0)
 		return connection->socket;
 
+	/* A server that turns this client away says so, and does not read what it sends. */
 	r = say_hello(connection, options->name);
-	if (r < 0)
-		return r == -EPIPE || r == -ECONNRESET ? -ENOTCONN : r;
+	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
+		return r;
 	r = await_welcome(connection, deadline_ms);
 	if (r < 0)
 		return r;
@@ -320,6 +324,7 @@ bool connection_find(struct connection *connection, uint64_t file, uint64_t begi
 		stale = !pinned && board_is_stale(slot);
 		*place = (struct place){
 			.slot = lease->ref.slot,
+			.generation = lease->ref.generation,
 			.data = lease->address,
 			.begin = lease->offset,
 			.end = lease->offset + lease->length,
@@ -347,6 +352,11 @@ void connection_unpin(struct connection *connection, const struct place *place)
 bool connection_is_stale(const struct connection *connection, const struct place *place)
 {
 	return board_is_stale(slot_of(connection, place->slot));
+}
+
+const uint32_t *connection_watch(const struct connection *connection, const struct place *place)
+{
+	return board_watch(slot_of(connection, place->slot));
 }
 
 void connection_mark_stale(const struct connection *connection, const struct place *place)

@@ -66,6 +66,7 @@ struct connection_options {
 /* Where a cursor stands: a pinned lease. */
 struct place {
 	uint32_t slot;
+	uint32_t generation;
 	const char *data;
 	uint64_t begin;
 	uint64_t end;
@@ -102,6 +103,9 @@ void connection_unpin(struct connection *connection, const struct place *place);
 
 /* Whether the file has changed underneath. */
 bool connection_is_stale(const struct connection *connection, const struct place *place);
+
+/* Where the lease's generation can be watched: see board_watch(). */
+const uint32_t *connection_watch(const struct connection *connection, const struct place *place);
 
 /* This client has seen that it has. */
 void connection_mark_stale(const struct connection *connection, const struct place *place);

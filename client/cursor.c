@@ -143,12 +143,22 @@ static bool stays(const struct smmap_cursor *cursor, uint64_t offset, size_t siz
 
 static ssize_t stand(struct smmap_cursor *cursor, uint64_t offset, size_t size)
 {
-	cursor->begin = offset;
-	cursor->size = size;
+	const struct place *place = &cursor->place;
+
+	cursor->head = (struct smmap_cursor_head){
+		.data = place->data + (offset - place->begin),
+		.size = size,
+		.begin = offset,
+		.lease_data = place->data,
+		.lease_begin = place->begin,
+		.lease_size = place->end - place->begin,
+		.watch = connection_watch(cursor->connection, place),
+		.generation = place->generation,
+	};
 	return (ssize_t)size;
 }
 
-ssize_t smmap_cursor_use(struct smmap_cursor *cursor, uint64_t offset, size_t size)
+ssize_t(smmap_cursor_use)(struct smmap_cursor *cursor, uint64_t offset, size_t size)
 {
 	ssize_t n;
 	int r;
@@ -174,8 +184,7 @@ void smmap_cursor_unuse(struct smmap_cursor *cursor)
 		return;
 	connection_unpin(cursor->connection, &cursor->place);
 	connection_unref(take_ptr(cursor->connection));
-	cursor->begin = 0;
-	cursor->size = 0;
+	cursor->head = (struct smmap_cursor_head){0};
 }
 
 /*
@@ -259,8 +268,8 @@ int smmap_cursor_advise(struct smmap_cursor *cursor, enum smmap_advice advice)
 	if (!cursor->connection)
 		return 0;
 
-	begin = round_down(cursor->begin, page_size());
-	if (madvise((void *)(uintptr_t)(cursor->place.data + (begin - cursor->place.begin)), (size_t)(cursor->begin + cursor->size - begin),
+	begin = round_down(cursor->head.begin, page_size());
+	if (madvise((void *)(uintptr_t)(cursor->place.data + (begin - cursor->place.begin)), (size_t)(cursor->head.begin + cursor->head.size - begin),
 		    advices[advice]) < 0)
 		return -errno;
 	return 0;
@@ -278,24 +287,24 @@ bool smmap_cursor_is_valid(const struct smmap_cursor *cursor)
 	return cursor && cursor->connection;
 }
 
-const void *smmap_cursor_data(const struct smmap_cursor *cursor)
+const void *(smmap_cursor_data)(const struct smmap_cursor *cursor)
 {
-	return smmap_cursor_is_valid(cursor) ? cursor->place.data + (cursor->begin - cursor->place.begin) : NULL;
+	return cursor ? cursor->head.data : NULL;
 }
 
 size_t smmap_cursor_size(const struct smmap_cursor *cursor)
 {
-	return smmap_cursor_is_valid(cursor) ? cursor->size : 0;
+	return cursor ? cursor->head.size : 0;
 }
 
 uint64_t smmap_cursor_begin(const struct smmap_cursor *cursor)
 {
-	return smmap_cursor_is_valid(cursor) ? cursor->begin : 0;
+	return cursor ? cursor->head.begin : 0;
 }
 
 uint64_t smmap_cursor_end(const struct smmap_cursor *cursor)
 {
-	return smmap_cursor_is_valid(cursor) ? cursor->begin + cursor->size : 0;
+	return cursor ? cursor->head.begin + cursor->head.size : 0;
 }
 
 bool smmap_cursor_includes(const struct smmap_cursor *cursor, uint64_t offset)

@@ -10,15 +10,14 @@
 struct file;
 
 struct smmap_cursor {
-	struct smmap_client *client; /* a reference */
-	struct file *file;           /* a reference; NULL if it is associated with none */
-	bool whole;                  /* lease the whole file, as long as that can fit */
-	uint32_t ahead;              /* windows to ask for ahead */
+	struct smmap_cursor_head head; /* where it stands, as the header has it */
+	struct smmap_client *client;   /* a reference */
+	struct file *file;             /* a reference; NULL if it is associated with none */
+	bool whole;                    /* lease the whole file, as long as that can fit */
+	uint32_t ahead;                /* windows to ask for ahead */
 
 	struct connection *connection; /* where it stands: a reference; NULL nowhere */
 	struct place place;            /* the lease */
-	uint64_t begin;                /* the range */
-	size_t size;
 };
 
 /* -EINVAL, or -ECHILD after a fork. */

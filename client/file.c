@@ -107,7 +107,15 @@ void file_unref(struct file *file)
 
 static int say_open(struct file *file, struct connection *connection, int fd, uint64_t deadline_ms)
 {
-	struct message request = {.type = MESSAGE_OPEN, .open = {.label = text_of(file->label)}};
+	uint64_t now_ms = clock_ms();
+	struct message request = {
+		.type = MESSAGE_OPEN,
+		.open =
+			{
+				.label = text_of(file->label),
+				.deadline_ms = (uint32_t)(deadline_ms > now_ms ? deadline_ms - now_ms : 0),
+			},
+	};
 	struct call call = {0};
 	int r;
 

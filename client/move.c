@@ -67,6 +67,7 @@ static int ask_lease(struct move *move, uint64_t offset, uint64_t length)
 	atomic_store(&file->size, call.answer.leased.file_size);
 	move->place = (struct place){
 		.slot = call.answer.leased.lease.slot,
+		.generation = call.answer.leased.lease.generation,
 		.data = call.address,
 		.begin = call.answer.leased.offset,
 		.end = call.answer.leased.offset + call.answer.leased.length,

@@ -13,7 +13,7 @@
  * something particular here, and any function that talks to the server can return them:
  *
  *   -ETIMEDOUT  no room came free before the deadline
- *   -EDQUOT     the quota of this user, or of this client, is used up
+ *   -EDQUOT     the quota of this user is used up, or all slots of this client, and what uses it up stayed pinned until the deadline
  *   -EFBIG      the range is larger than the server's limits: it can never fit
  *   -ESTALE     the file shrank below the range, or the path names another file by now
  *   -ENOTCONN   no server is there
@@ -170,7 +170,8 @@ int smmap_cursor_assign(struct smmap_cursor *cursor, const struct smmap_cursor *
  * Moves the cursor to @size bytes at @offset, which are then mapped in one piece at smmap_cursor_data(), also across windows.
  * Returns how many there are: @size, or fewer up to the end of the file; 0 at or past the end, and the cursor then stands
  * nowhere. With a @size of 0, as many as the window holds. The cursor lets go of where it stood first; on an error
- * it stands nowhere. A file that has grown is readable up to its new end.
+ * it stands nowhere. A file that has grown is readable up to its new end. Inlined where the cursor stays inside of its lease;
+ * (smmap_cursor_use)(...) calls the function.
  *
  * Errors: -EINVAL if there is no file, or @offset, @size or their sum is past 2^63 - 1; -ESTALE; and those above.
  */
@@ -196,7 +197,7 @@ int smmap_cursor_advise(struct smmap_cursor *cursor, enum smmap_advice advice);
  * Queries. They send nothing, and are all defined for NULL, for a cursor without a file and for one that stands nowhere.
  */
 
-/* The first byte of where the cursor stands; NULL nowhere. Valid until the cursor is moved, unused or closed. */
+/* The first byte of where the cursor stands; NULL nowhere. Valid until the cursor is moved, unused or closed. Inlined, too. */
 const void *smmap_cursor_data(const struct smmap_cursor *cursor);
 /* How many bytes are there: what smmap_cursor_use() returned; 0 nowhere. */
 size_t smmap_cursor_size(const struct smmap_cursor *cursor);
@@ -257,6 +258,52 @@ ssize_t smmap_buffer_read(struct smmap_buffer *buffer, void *to, int64_t from, i
  * the buffer or its cursor is used for anything else. -EFBIG for more than the limits allow in one piece.
  */
 ssize_t smmap_buffer_slice(struct smmap_buffer *buffer, int64_t from, int64_t until, const void **data);
+
+/* ---- what is inlined ---- */
+
+/*
+ * A cursor begins like this, for what follows: a use that stays inside of the cursor's lease takes two comparisons, and one look
+ * at whether the file was truncated. Only the library writes it, but for the first three.
+ */
+struct smmap_cursor_head {
+	const char *data; /* where the cursor stands; NULL nowhere */
+	size_t size;
+	uint64_t begin;
+	const char *lease_data; /* what its lease has mapped */
+	uint64_t lease_begin;
+	uint64_t lease_size;   /* 0 nowhere */
+	const uint32_t *watch; /* what equals the generation as long as the lease may be used like this */
+	uint32_t generation;
+};
+
+static inline ssize_t smmap_cursor_use_inlined(struct smmap_cursor *cursor, uint64_t offset, size_t size)
+{
+	struct smmap_cursor_head *head = (struct smmap_cursor_head *)cursor;
+	uint64_t ahead;
+
+	if (!head)
+		return (smmap_cursor_use)(cursor, offset, size);
+	ahead = offset - head->lease_begin;
+	/* A size of 0, which asks for all that is there, is made the largest, and goes the long way. */
+	if (ahead >= head->lease_size || (uint64_t)size - 1 >= head->lease_size - ahead ||
+	    __atomic_load_n(head->watch, __ATOMIC_RELAXED) != head->generation)
+		return (smmap_cursor_use)(cursor, offset, size);
+
+	head->data = head->lease_data + ahead;
+	head->size = size;
+	head->begin = offset;
+	return (ssize_t)size;
+}
+
+static inline const void *smmap_cursor_data_inlined(const struct smmap_cursor *cursor)
+{
+	const struct smmap_cursor_head *head = (const struct smmap_cursor_head *)cursor;
+
+	return head ? head->data : NULL;
+}
+
+#define smmap_cursor_use(cursor, offset, size) smmap_cursor_use_inlined(cursor, offset, size)
+#define smmap_cursor_data(cursor)              smmap_cursor_data_inlined(cursor)
 
 #ifdef __cplusplus
 }

@@ -3,18 +3,26 @@
 
 #include "daemon/client.h"
 
+#include "daemon/account.h"
 #include "proto/util.h"
 
 #include <assert.h>
 #include <ctype.h>
 
-void client_init(struct client *client, pid_t pid, uid_t uid, struct text name, struct board *board)
+void client_init(struct client *client, pid_t pid, struct account *account, struct text name, struct board *board)
 {
-	*client = (struct client){.pid = pid, .uid = uid, .board = *board, .free_slot = NO_SLOT};
+	*client = (struct client){.pid = pid, .account = account, .board = *board, .free_slot = NO_SLOT};
 	/* For people, and untrusted: nothing in it may steer a terminal. */
 	for (size_t i = 0; i < min_u64(name.length, MESSAGE_MAX_NAME); i++)
 		client->name[i] = isprint((unsigned char)name.data[i]) ? name.data[i] : '?';
 	*board = (struct board){0};
+}
+
+static void free_file(struct client *client, struct client_file *file)
+{
+	HASH_DEL(client->files, file);
+	client->account->n_openings--;
+	free(file);
 }
 
 void client_deinit(struct client *client)
@@ -23,10 +31,7 @@ void client_deinit(struct client *client)
 
 	assert(!client->n_leases);
 	HASH_ITER(hh, client->files, file, next)
-	{
-		HASH_DEL(client->files, file);
-		free(file);
-	}
+		free_file(client, file);
 	free(client->slots);
 	board_deinit(&client->board);
 }
@@ -47,7 +52,9 @@ static int add_slot(struct client *client)
 		client->size_slots = size;
 	}
 
-	client->slots[client->n_slots] = (struct client_slot){.next_free = client->free_slot};
+	/* A generation of 0 is nobody's: it is that of memory which was never written. */
+	board_free(&client->board.slots[client->n_slots]);
+	client->slots[client->n_slots] = (struct client_slot){.generation = 1, .next_free = client->free_slot};
 	client->free_slot = client->n_slots++;
 	return 0;
 }
@@ -77,7 +84,7 @@ void client_free_slot(struct client *client, uint32_t index)
 
 	board_free(&client->board.slots[index]);
 	slot->lease = NULL;
-	slot->generation++;
+	slot->generation = board_next_generation(slot->generation);
 	slot->next_free = client->free_slot;
 	client->free_slot = index;
 	client->n_leases--;
@@ -103,17 +110,6 @@ static struct client_file *find_file(const struct client *client, uint64_t id)
 	return file;
 }
 
-static void free_file(struct client *client, struct client_file *file)
-{
-	HASH_DEL(client->files, file);
-	free(file);
-}
-
-int client_may_open(const struct client *client)
-{
-	return HASH_COUNT(client->files) < CLIENT_MAX_FILES ? 0 : -EDQUOT;
-}
-
 int client_open_file(struct client *client, uint64_t id)
 {
 	struct client_file *file = find_file(client, id);
@@ -133,6 +129,7 @@ int client_open_file(struct client *client, uint64_t id)
 		free(file);
 		return -ENOMEM;
 	}
+	client->account->n_openings++;
 	return 1;
 }
 

@@ -12,6 +12,7 @@
 
 #include <sys/types.h>
 
+struct account;
 struct lease;
 
 /* What a slot was last; generations go on where they were. */
@@ -30,7 +31,7 @@ struct client_file {
 
 struct client {
 	pid_t pid;
-	uid_t uid;
+	struct account *account; /* borrowed: the user's */
 	char name[MESSAGE_MAX_NAME + 1];
 
 	struct board board;
@@ -48,11 +49,8 @@ struct client {
 
 #define NO_SLOT UINT32_MAX
 
-/* Most files that one client may have open. */
-#define CLIENT_MAX_FILES 65536
-
 /* Takes over *@board. */
-void client_init(struct client *client, pid_t pid, uid_t uid, struct text name, struct board *board);
+void client_init(struct client *client, pid_t pid, struct account *account, struct text name, struct board *board);
 
 /* Frees what it has; its leases have ended. */
 void client_deinit(struct client *client);
@@ -65,9 +63,6 @@ void client_free_slot(struct client *client, uint32_t slot);
 
 /* The lease of that name, NULL if there is none. */
 struct lease *client_find_lease(const struct client *client, const struct slot_ref *ref);
-
-/* 0, or -EDQUOT if the client has as many files open as it may. */
-int client_may_open(const struct client *client);
 
 /* Counts an opening of a file. 1 if it is the client's first of this file, 0 if not; -ENOMEM. */
 int client_open_file(struct client *client, uint64_t id);

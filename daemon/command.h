@@ -52,7 +52,7 @@ struct options {
 };
 
 /*
- * Parses the options of the server; optind is then at the first argument that is none. EXIT_DONE, or an exit status after saying why. With
+ * Parses the options of the server, over the defaults that are in *@options; optind is then at the first argument that is none. EXIT_DONE, or an exit status after saying why. With
  * --help and --version *@finished is set, and all is said.
  */
 int options_parse(struct options *options, int argc, char **argv, int *finished);

@@ -139,10 +139,13 @@ int command_exec(int argc, char **argv)
 	_cleanup_(freep) struct embedding *embedding = NULL;
 	char folder[PATH_MAX] = "";
 	struct rlimit descriptors;
-	struct options options;
+	struct options options = {0};
 	int finished, r;
 
 	getrlimit(RLIMIT_NOFILE, &descriptors);
+	limits_default(&options.limits);
+	/* There is no other user to leave something for. */
+	options.limits.user_percent = 100;
 	r = options_parse(&options, argc, argv, &finished);
 	if (r != EXIT_DONE || finished)
 		return r;

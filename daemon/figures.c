@@ -12,6 +12,7 @@ union row {
 	struct figures_summary summary;
 	struct figures_client client;
 	struct figures_file file;
+	struct figures_user user;
 };
 
 static int use_rows(struct text rows, enum figures_section section, figures_row_fn *use, void *data)

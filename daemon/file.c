@@ -3,6 +3,7 @@
 
 #include "daemon/file.h"
 
+#include "daemon/account.h"
 #include "daemon/region.h"
 #include "daemon/registry.h"
 #include "proto/util.h"
@@ -61,9 +62,14 @@ int file_new(struct file **new, struct registry *registry, struct open_request *
 
 void file_free(struct registry *registry, struct file *file)
 {
+	struct file_user *user, *next;
+
 	DL_DELETE(registry->bare, file);
 	registry->usage.handles--;
+	registry->releases++;
 	close_fd(file->fd);
+	DL_FOREACH_SAFE(file->users, user, next)
+		free(user);
 	file_discard(registry, file);
 }
 
@@ -84,6 +90,68 @@ struct file *file_find_identity(const struct registry *registry, const struct de
 	return file;
 }
 
+/* ---- who has what of it ---- */
+
+struct file_user *file_find_user(const struct file *file, const struct account *account)
+{
+	struct file_user *user;
+
+	DL_SEARCH_SCALAR(file->users, user, account, account);
+	return user;
+}
+
+int file_add_user(struct file *file, struct account *account, struct file_user **added)
+{
+	struct file_user *user = file_find_user(file, account);
+
+	if (!user) {
+		user = calloc(1, sizeof(*user));
+		if (!user)
+			return -ENOMEM;
+		user->account = account;
+		DL_APPEND(file->users, user);
+	}
+	*added = user;
+	return 0;
+}
+
+void file_forget_user(struct file *file, struct file_user *user)
+{
+	if (user->n_clients || user->n_shares)
+		return;
+	DL_DELETE(file->users, user);
+	free(user);
+}
+
+uint64_t file_count_clients(const struct file *file)
+{
+	const struct file_user *user;
+	uint64_t n = 0;
+
+	DL_FOREACH(file->users, user)
+		n += user->n_clients;
+	return n;
+}
+
+bool file_is_visible(const struct file *file, uid_t uid)
+{
+	return uid == 0 || uid == file->uid;
+}
+
+bool file_belongs_to(const struct file *file, uid_t uid)
+{
+	const struct file_user *user;
+
+	if (uid != file->uid)
+		return uid == 0;
+	DL_FOREACH(file->users, user)
+		if (user->account->uid != uid)
+			return uid == 0;
+	return true;
+}
+
+/* ---- its size ---- */
+
 int file_refresh(struct registry *registry, struct file *file)
 {
 	struct descriptor_facts facts;
@@ -96,9 +164,11 @@ int file_refresh(struct registry *registry, struct file *file)
 		return r;
 	file->size = min_u64(facts.size, INT64_MAX);
 	file->deleted = facts.deleted;
+
+	DL_FOREACH_SAFE(file->detached, region, next)
+		region_cut(registry, region);
 	if (file->size >= old_size)
 		return 0;
-
 	HASH_ITER(by_window, file->regions, region, next)
 	{
 		if (region->window * registry->limits.window + region->length > file->size)
@@ -112,14 +182,4 @@ uint64_t file_window_bytes(const struct registry *registry, const struct file *f
 	uint64_t begin = window * registry->limits.window;
 
 	return round_up(min_u64(registry->limits.window, file->size - begin), page_size());
-}
-
-bool file_is_visible(const struct file *file, uid_t uid)
-{
-	return uid == 0 || uid == file->uid;
-}
-
-bool file_belongs_to(const struct file *file, uid_t uid)
-{
-	return uid == 0 || (uid == file->uid && !file->shared);
 }

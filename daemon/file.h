@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct account;
 struct open_request;
 struct region;
 struct registry;
@@ -21,6 +22,15 @@ struct registry;
 struct file_identity {
 	uint64_t device;
 	uint64_t inode;
+};
+
+/* What one user has of the file; there while that is anything. */
+struct file_user {
+	struct account *account;
+	uint64_t n_clients;  /* that have it open */
+	uint64_t n_shares;   /* in regions of it */
+	uint64_t n_draining; /* of these */
+	struct file_user *prev, *next;
 };
 
 struct file {
@@ -32,11 +42,11 @@ struct file {
 	bool deleted;  /* no name leads to it any more */
 	char *label;   /* what a client calls it; for people, and untrusted */
 	uid_t uid;     /* who sent it */
-	bool shared;   /* other users have opened it too */
-	uint64_t n_clients; /* that have it open */
+	struct file_user *users;
 
-	struct region *regions; /* by window; those that the file still reaches */
-	uint64_t n_regions;     /* these, and detached ones */
+	struct region *regions;  /* by window; those that the file still reaches */
+	struct region *detached; /* those that it doesn't */
+	uint64_t n_regions;      /* all of them */
 	uint64_t n_draining;
 
 	UT_hash_handle by_id, by_identity; /* of the registry */
@@ -51,6 +61,18 @@ void file_free(struct registry *registry, struct file *file);
 
 struct file *file_find(const struct registry *registry, uint64_t id);
 struct file *file_find_identity(const struct registry *registry, const struct descriptor_facts *facts);
+
+/* What the user of @account has of the file; NULL if nothing. */
+struct file_user *file_find_user(const struct file *file, const struct account *account);
+
+/* The same; made if there is nothing. 0 or -ENOMEM. */
+int file_add_user(struct file *file, struct account *account, struct file_user **user);
+
+/* Frees it if nothing is left. */
+void file_forget_user(struct file *file, struct file_user *user);
+
+/* How many clients have it open. */
+uint64_t file_count_clients(const struct file *file);
 
 /* Looks at its size, and whether it is deleted; regions that it no longer reaches are detached. 0 or -errno of statx(2). */
 int file_refresh(struct registry *registry, struct file *file);

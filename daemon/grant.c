@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Granting a lease: which windows, what is missing, room for it, then the maps. Where a step fails, no more has happened than that room
- * was made and draining regions are live again; once the maps are there, nothing can fail.
+ * Granting a lease: which windows, what is missing, room for it, then the regions and their maps. Where a step fails, no more has happened
+ * than that room was made and draining regions are live again.
  */
 #include "config.h"
 
@@ -11,27 +11,58 @@
 #include "daemon/region.h"
 #include "daemon/registry.h"
 #include "daemon/room.h"
+#include "daemon/share.h"
 #include "proto/pulse.h"
 #include "proto/util.h"
 
-/* What a window would cost: the whole of it, or what it has grown by. */
+/* ---- which windows, and what they need ---- */
+
+/* What a window would cost the user: the whole of it, or what it has grown by. */
+static void add_own_need(const struct region *region, uint64_t bytes, struct need *need)
+{
+	const struct share *share = region ? share_find(region, need->account) : NULL;
+
+	need->own.memory += bytes - (share ? region->length : 0);
+	need->own.maps += share ? 0 : 1;
+	if (share && share->draining) {
+		need->own_revived.memory += region->length;
+		need->own_revived.maps++;
+	}
+}
+
+/* What it would cost in all. */
 static void add_need(const struct registry *registry, const struct file *file, uint64_t window, struct need *need)
 {
 	const struct region *region = region_find(file, window);
+	uint64_t bytes = file_window_bytes(registry, file, window);
 
-	need->bytes += file_window_bytes(registry, file, window) - (region ? region->length : 0);
+	need->bytes += bytes - (region ? region->length : 0);
 	need->maps += region ? 0 : 1;
 	if (region && region->draining) {
 		need->revived_bytes += region->length;
 		need->revived_maps++;
 	}
+	need->awaits = need->awaits || (region && region->coming);
+	add_own_need(region, bytes, need);
 }
 
-/* Sets the windows of the range, and what they need. 0, or -EFBIG if they can never fit. */
-static int choose_windows(struct registry *registry, struct file *file, const struct lease_request *request, struct need *need)
+/* What is counted once, however many windows it has. */
+static void start_need(struct account *account, const struct file *file, struct need *need)
+{
+	const struct file_user *user = file_find_user(file, account);
+
+	need->account = account;
+	need->own.leases = 1;
+	need->own.handles = !user->n_shares;
+	need->own_revived.handles = user->n_shares && user->n_draining == user->n_shares;
+}
+
+/* Sets the windows of the range, and what they need. 0; -EFBIG if they can never fit, -EDQUOT if they can't into the user's quota. */
+static int choose_windows(struct registry *registry, struct account *account, struct file *file, const struct lease_request *request,
+			  struct need *need)
 {
 	uint64_t window_bytes = registry->limits.window;
-	uint64_t end, n;
+	uint64_t end, bytes, n;
 
 	if (__builtin_add_overflow(request->offset, request->length, &end))
 		end = UINT64_MAX;
@@ -39,14 +70,35 @@ static int choose_windows(struct registry *registry, struct file *file, const st
 	*need = (struct need){.file = file, .first = request->offset / window_bytes, .last = (end - 1) / window_bytes};
 
 	n = need->last - need->first + 1;
-	if (n > registry->limits.maps ||
-	    (n - 1) * window_bytes + file_window_bytes(registry, file, need->last) > registry->limits.memory)
+	bytes = (n - 1) * window_bytes + file_window_bytes(registry, file, need->last);
+	if (n > registry->limits.maps || bytes > registry->limits.memory)
 		return -EFBIG;
+	if (n > registry->limits.quota.maps || bytes > registry->limits.quota.memory)
+		return -EDQUOT;
 
+	start_need(account, file, need);
 	for (uint64_t window = need->first; window <= need->last; window++)
 		add_need(registry, file, window, need);
 	return 0;
 }
+
+/* Adds windows behind the range as long as they cost no eviction. */
+static void look_ahead(struct registry *registry, struct file *file, uint64_t ahead, struct need *need)
+{
+	for (; ahead && (need->last + 1) * registry->limits.window < file->size; ahead--) {
+		const struct region *region = region_find(file, need->last + 1);
+		struct need more = *need;
+
+		if (region && (region->draining || region->coming))
+			return;
+		add_need(registry, file, ++more.last, &more);
+		if (!room_fits(registry, &more))
+			return;
+		*need = more;
+	}
+}
+
+/* ---- taking them ---- */
 
 /* What was on its way out stays: before the leases that keep it here can end. */
 static void revive_windows(struct registry *registry, struct file *file, const struct need *need)
@@ -59,93 +111,95 @@ static void revive_windows(struct registry *registry, struct file *file, const s
 	}
 }
 
-/* Adds windows behind the range as long as they cost no eviction. */
-static void look_ahead(struct registry *registry, struct file *file, uint64_t ahead, struct need *need)
+/* Has the lease hold one window, which is counted in its present length from here on. */
+static int hold_window(struct registry *registry, struct file *file, uint64_t window, struct lease *lease)
 {
-	for (; ahead && (need->last + 1) * registry->limits.window < file->size; ahead--) {
-		const struct region *region = region_find(file, need->last + 1);
-		struct need more = *need;
+	uint64_t length = file_window_bytes(registry, file, window);
+	struct region *region = region_find(file, window);
+	int r = 0;
 
-		if (region && region->draining)
-			return;
-		add_need(registry, file, ++more.last, &more);
-		if (!room_fits(registry, &more))
-			return;
-		*need = more;
-	}
-}
-
-/* Maps each run of missing windows at once. */
-static int map_missing(struct registry *registry, struct file *file, const struct need *need)
-{
-	uint64_t window = need->first;
-
-	while (window <= need->last) {
-		uint64_t n = 0;
-		int r;
-
-		while (window + n <= need->last && !region_find(file, window + n))
-			n++;
-		r = n ? region_map_run(registry, file, window, n) : 0;
-		if (r < 0)
-			return r;
-		window += n ? n : 1;
-	}
-	return 0;
-}
-
-/* Extends what was cut where the file ended then. */
-static int extend_short(struct registry *registry, struct file *file, const struct need *need)
-{
-	for (uint64_t window = need->first; window <= need->last; window++) {
-		struct region *region = region_find(file, window);
-		uint64_t length = file_window_bytes(registry, file, window);
-		int r = region->length < length ? region_extend(registry, region, length) : 0;
-
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-/* Maps all windows. If that fails, those that nobody leases go again: the room was made for the lease. */
-static int map_windows(struct registry *registry, struct file *file, const struct need *need)
-{
-	int r;
-
-	r = map_missing(registry, file, need);
-	if (!r)
-		r = extend_short(registry, file, need);
-	for (uint64_t window = need->first; r < 0 && window <= need->last; window++) {
-		struct region *region = region_find(file, window);
-
-		if (region && !region->holds)
-			region_evict(registry, region);
-	}
+	if (!region)
+		r = region_add(&region, registry, file, window);
+	if (r < 0)
+		return r;
+	r = lease_hold(registry, lease, region);
+	if (r < 0)
+		region_settle(registry, region);
+	else if (region->length < length)
+		region_grow(registry, region, length);
 	return r;
 }
 
-static void hold_windows(struct registry *registry, struct file *file, const struct need *need, struct lease *lease)
+static int hold_windows(struct registry *registry, struct file *file, const struct need *need, struct lease *lease)
 {
-	uint64_t use = pulse_instant(pulse_advance(registry->pulse));
 	uint64_t window_bytes = registry->limits.window;
+	int r = 0;
 
 	lease->offset = need->first * window_bytes;
 	lease->length = min_u64((need->last + 1) * window_bytes, file->size) - lease->offset;
-	for (uint64_t window = need->first; window <= need->last; window++) {
-		struct region *region = region_find(file, window);
+	for (uint64_t window = need->first; !r && window <= need->last; window++)
+		r = hold_window(registry, file, window, lease);
+	return r;
+}
 
-		lease_hold(lease, region);
-		region_touch(registry, region, use);
+/* Its regions are not mapped before the client has unmapped others. */
+static void await_victims(struct lease *lease)
+{
+	for (uint64_t i = 0; i < lease->n_holds; i++) {
+		struct region *region = lease->holds[i].share->region;
+
+		region->coming = region->mapped < region->length;
 	}
 }
+
+/* The lease that is granted: used now, and pinned. */
+static void commit(struct registry *registry, struct lease *lease)
+{
+	uint64_t use = pulse_instant(pulse_advance(registry->pulse));
+
+	for (uint64_t i = 0; i < lease->n_holds; i++) {
+		share_touch(lease->holds[i].share, use);
+		region_touch(registry, lease->holds[i].share->region, use);
+	}
+	lease_grant_pin(lease, pulse_second(registry->pulse));
+	registry->counters.grants++;
+}
+
+/* Grants a lease for which there is room, or will be when the client has unmapped what it was not told of yet. */
+static int grant_lease(struct registry *registry, struct client *client, struct file *file, const struct need *need, bool must_unmap,
+		       struct lease **granted, struct slot_list *victims)
+{
+	struct lease *lease;
+	int r;
+
+	revive_windows(registry, file, need);
+	r = lease_new(&lease, registry, client, need->last - need->first + 1);
+	if (r < 0)
+		return r;
+	r = hold_windows(registry, file, need, lease);
+	if (!r && !must_unmap)
+		r = region_map_missing(registry, lease->holds, lease->n_holds);
+	if (r < 0) {
+		lease_end(registry, lease);
+		return r;
+	}
+
+	if (must_unmap) {
+		room_take_victims(registry, client, lease, victims);
+		await_victims(lease);
+	}
+	commit(registry, lease);
+	*granted = lease;
+	return 0;
+}
+
+/* ---- */
 
 int registry_lease(struct registry *registry, struct client *client, const struct lease_request *request, struct lease_grant *grant,
 		   struct slot_list *victims)
 {
 	struct file *file = file_find(registry, request->file);
 	bool must_unmap;
-	struct lease *lease;
 	struct need need;
 	int r;
 
@@ -164,37 +218,21 @@ int registry_lease(struct registry *registry, struct client *client, const struc
 	if (request->offset >= file->size)
 		return 0;
 
-	r = choose_windows(registry, file, request, &need);
+	r = choose_windows(registry, client->account, file, request, &need);
 	if (r < 0)
 		return r;
 	/* Room that has come free is for those who have waited for it. */
-	if (need.bytes && !request->in_turn)
+	if (need.awaits || (need.bytes && !request->in_turn))
 		return REGISTRY_NO_ROOM;
 	must_unmap = !room_fits(registry, &need);
 	if (must_unmap) {
-		room_make(registry, &need);
+		if (!room_make(registry, &need))
+			return REGISTRY_OVER_QUOTA;
 		must_unmap = !room_fits(registry, &need);
 		if (must_unmap && !room_fits_without(registry, client, &need))
 			return REGISTRY_NO_ROOM;
 	}
 	if (!must_unmap && request->in_turn)
 		look_ahead(registry, file, request->ahead, &need);
-
-	revive_windows(registry, file, &need);
-	r = lease_new(&lease, registry, client, need.last - need.first + 1);
-	if (r < 0)
-		return r;
-	r = map_windows(registry, file, &need);
-	if (r < 0) {
-		lease_end(registry, lease);
-		return r;
-	}
-
-	if (must_unmap)
-		room_take_victims(registry, client, victims);
-	hold_windows(registry, file, &need, lease);
-	lease_grant_pin(lease, pulse_second(registry->pulse));
-	registry->counters.grants++;
-	grant->lease = lease;
-	return 0;
+	return grant_lease(registry, client, file, &need, must_unmap, &grant->lease, victims);
 }

@@ -26,6 +26,8 @@ void print_help(void)
 	      "  --max-handles=N      open files (default: 8192)\n"
 	      "  --max-maps=N         regions mapped (default: 32768)\n"
 	      "  --window-size=SIZE   bytes of a window, a power of two (default: 64M)\n"
+	      "  --user-share=N%      of each limit, what one user may lease (default: 75%;\n"
+	      "                       exec: 100%)\n"
 	      "  -V, --version        show the version\n"
 	      "Options of all commands, too:\n"
 	      "  --socket=PATH        the server's socket (default: $SMMAP_SOCKET, else\n"

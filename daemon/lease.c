@@ -3,9 +3,11 @@
 
 #include "daemon/lease.h"
 
+#include "daemon/account.h"
 #include "daemon/client.h"
 #include "daemon/region.h"
 #include "daemon/registry.h"
+#include "daemon/share.h"
 #include "proto/board.h"
 #include "proto/pulse.h"
 #include "proto/util.h"
@@ -33,19 +35,22 @@ int lease_new(struct lease **new, struct registry *registry, struct client *clie
 		return r;
 	}
 
+	client->account->held.leases++;
 	registry->usage.leases++;
 	*new = lease;
 	return 0;
 }
 
-void lease_hold(struct lease *lease, struct region *region)
+int lease_hold(const struct registry *registry, struct lease *lease, struct region *region)
 {
-	struct hold *hold = &lease->holds[lease->n_holds++];
+	struct hold *hold = &lease->holds[lease->n_holds];
+	int r;
 
 	hold->lease = lease;
-	hold->region = region;
-	region->n_holds++;
-	DL_APPEND(region->holds, hold);
+	r = share_add(region, lease->client->account, hold, pulse_instant(pulse_epoch(registry->pulse)));
+	if (!r)
+		lease->n_holds++;
+	return r;
 }
 
 void lease_grant_pin(struct lease *lease, uint32_t second)
@@ -53,30 +58,71 @@ void lease_grant_pin(struct lease *lease, uint32_t second)
 	board_grant(slot_of(lease), second);
 }
 
-void lease_end(struct registry *registry, struct lease *lease)
+/* ---- the end ---- */
+
+static void give_up_regions(struct registry *registry, struct lease *lease)
 {
 	uint64_t use = lease_last_used(registry, lease);
 
+	for (uint64_t i = 0; i < lease->n_holds; i++) {
+		struct region *region = lease->holds[i].share->region;
+
+		share_drop(&lease->holds[i], use);
+		region_touch(registry, region, use);
+		region_settle(registry, region);
+	}
+	lease->n_holds = 0;
+}
+
+/* Nothing keeps others from its regions any more. */
+static void arrive(struct lease *lease)
+{
+	for (uint64_t i = 0; i < lease->n_holds; i++)
+		lease->holds[i].share->region->coming = false;
+}
+
+/* The client has unmapped all that had to go for a lease. Where mapping it fails now, the next grant of these regions tries again. */
+static void complete(struct registry *registry, struct lease *lease)
+{
+	arrive(lease);
+	region_map_missing(registry, lease->holds, lease->n_holds);
+}
+
+/* Of what has to be unmapped before a lease, nothing is to be told to it any more. */
+static void disinherit(struct registry *registry, struct lease *heir)
+{
+	struct lease *lease;
+
+	arrive(heir);
+	DL_FOREACH(registry->recalled, lease)
+		if (lease->heir == heir)
+			lease->heir = NULL;
+}
+
+void lease_end(struct registry *registry, struct lease *lease)
+{
+	struct account *account = lease->client->account;
+
 	registry->counters.hits += board_hits(slot_of(lease));
+	if (lease->n_awaited)
+		disinherit(registry, lease);
+	if (lease->heir && !--lease->heir->n_awaited)
+		complete(registry, lease->heir);
 	if (lease->recalled)
 		DL_DELETE(registry->recalled, lease);
 	if (lease->recalled && !lease->told)
 		lease_tell(registry, lease);
-
-	for (uint64_t i = 0; i < lease->n_holds; i++) {
-		struct hold *hold = &lease->holds[i];
-		struct region *region = hold->region;
-
-		DL_DELETE(region->holds, hold);
-		region->n_holds--;
-		region_touch(registry, region, use);
-		region_settle(registry, region);
-	}
+	give_up_regions(registry, lease);
 
 	client_free_slot(lease->client, lease->ref.slot);
+	account->held.leases--;
+	account->draining.leases -= lease->recalled;
 	registry->usage.leases--;
+	registry->releases++;
 	free(lease);
 }
+
+/* ---- recall ---- */
 
 bool lease_recall(struct registry *registry, struct lease *lease)
 {
@@ -88,6 +134,9 @@ bool lease_recall(struct registry *registry, struct lease *lease)
 
 	registry->counters.recalls++;
 	lease->recalled = true;
+	lease->client->account->draining.leases++;
+	for (uint64_t i = 0; i < lease->n_holds; i++)
+		share_recalled(lease->holds[i].share);
 	lease->recalled_tick = registry->ticks;
 	DL_APPEND(registry->recalled, lease);
 	DL_APPEND2(lease->client->untold, lease, prev_untold, next_untold);
@@ -102,9 +151,17 @@ void lease_tell(struct registry *registry, struct lease *lease)
 	DL_DELETE2(lease->client->untold, lease, prev_untold, next_untold);
 }
 
+void lease_bequeath(struct registry *registry, struct lease *lease, struct lease *heir)
+{
+	lease_tell(registry, lease);
+	give_up_regions(registry, lease);
+	lease->heir = heir;
+	heir->n_awaited++;
+}
+
 void lease_cut(struct registry *registry, struct lease *lease, uint64_t file_size)
 {
-	if (lease->offset + lease->length <= file_size)
+	if (lease->offset + lease->length <= file_size && !board_is_stale(slot_of(lease)))
 		return;
 	board_mark_stale(slot_of(lease));
 	lease_recall(registry, lease);

@@ -8,6 +8,10 @@
  *
  * It is live until it is recalled, which needs that nothing pins it, and ends when the client says that it is unmapped, or is
  * gone. The server keeps in its own memory what it has recalled: the board can't change that.
+ *
+ * A client that asks for more can get the room of its own idle leases at once: it is told to unmap these first, and what they count for
+ * is handed over to the new lease. They keep their slots until the client says that they are unmapped. Only then does the server
+ * map what is new itself, and let others lease it: at no moment is more mapped than what is counted.
  */
 
 #include "proto/message.h"
@@ -19,12 +23,13 @@ struct client;
 struct lease;
 struct region;
 struct registry;
+struct share;
 
 /* A lease's part in one region. */
 struct hold {
 	struct lease *lease;
-	struct region *region;
-	struct hold *prev, *next; /* region->holds */
+	struct share *share;      /* NULL once it is given up */
+	struct hold *prev, *next; /* share->holds */
 };
 
 struct lease {
@@ -34,10 +39,13 @@ struct lease {
 	uint64_t length; /* in bytes; the last page may be a part of one */
 
 	bool recalled;
-	bool told; /* the recall is on the bell */
+	bool told; /* the client has been told of the recall */
 	uint64_t recalled_tick;
 	struct lease *prev, *next;               /* registry->recalled, if it is */
 	struct lease *prev_untold, *next_untold; /* client->untold, if it is recalled and not told */
+
+	uint64_t n_awaited;  /* leases that the client has to unmap before this one */
+	struct lease *heir;  /* the lease that awaits this one; NULL if none does */
 
 	uint64_t n_holds;
 	struct hold holds[];
@@ -46,8 +54,8 @@ struct lease {
 /* Allocates a lease of @n regions for @client, with a slot, and counts it. 0, -EDQUOT if no slot is free, -ENOMEM. */
 int lease_new(struct lease **lease, struct registry *registry, struct client *client, uint64_t n);
 
-/* Sets its next region. */
-void lease_hold(struct lease *lease, struct region *region);
+/* Sets its next region. 0 or -ENOMEM. */
+int lease_hold(const struct registry *registry, struct lease *lease, struct region *region);
 
 /* Gives it its first pin, the requester's. @second is the pulse's. */
 void lease_grant_pin(struct lease *lease, uint32_t second);
@@ -60,6 +68,9 @@ bool lease_recall(struct registry *registry, struct lease *lease);
 
 /* The client has been told of the recall, or need not be. */
 void lease_tell(struct registry *registry, struct lease *lease);
+
+/* Hands what a recalled lease counts for over to @heir, another of the same client, which is told of it. */
+void lease_bequeath(struct registry *registry, struct lease *lease, struct lease *heir);
 
 /* Marks it stale if it reaches past @file_size, and takes it back, now or when its pins have ended. */
 void lease_cut(struct registry *registry, struct lease *lease, uint64_t file_size);

@@ -20,15 +20,21 @@
 /* More connections than that are of no use, whatever the kernel allows. */
 #define MOST_CLIENTS 4096
 
+static uint64_t percent_of(uint64_t whole, uint64_t percent)
+{
+	return whole / 100 * percent + whole % 100 * percent / 100;
+}
+
 void limits_default(struct limits *limits)
 {
 	uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * page_size();
 
 	*limits = (struct limits){
-		.memory = memory / 100 * LIMITS_DEFAULT_MEMORY_PERCENT + memory % 100 * LIMITS_DEFAULT_MEMORY_PERCENT / 100,
+		.memory = percent_of(memory, LIMITS_DEFAULT_MEMORY_PERCENT),
 		.handles = LIMITS_DEFAULT_HANDLES,
 		.maps = LIMITS_DEFAULT_MAPS,
 		.window = LIMITS_DEFAULT_WINDOW,
+		.user_percent = LIMITS_DEFAULT_USER_PERCENT,
 	};
 }
 
@@ -52,6 +58,10 @@ int limits_check(const struct limits *limits, char *complaint, size_t size)
 	}
 	if (!limits->handles) {
 		snprintf(complaint, size, "max-handles is 0: at least one file has to be open");
+		return -EINVAL;
+	}
+	if (limits->user_percent < 1 || limits->user_percent > 100) {
+		snprintf(complaint, size, "user-share is %" PRIu64 "%%: it has to be from 1%% to 100%%", limits->user_percent);
 		return -EINVAL;
 	}
 	if (!limits->maps) {
@@ -128,5 +138,23 @@ int limits_fit(struct limits *limits, char *complaint, size_t size)
 	limits->clients = min_u64(limits->clients, map_count / 4);
 	lowered += lower(&limits->maps, map_count - RESERVED_MAPS - limits->clients, "maps", "vm.max_map_count allows no more", complaint,
 			 size);
+	limits_set_quota(limits);
 	return lowered;
+}
+
+void limits_set_quota(struct limits *limits)
+{
+	uint64_t percent = limits->user_percent;
+
+	uint64_t clients = max_u64(percent_of(limits->clients, percent), 1);
+
+	limits->quota = (struct quota){
+		.memory = max_u64(percent_of(limits->memory, percent), limits->window),
+		.maps = max_u64(percent_of(limits->maps, percent), 1),
+		.handles = max_u64(percent_of(limits->handles, percent), 1),
+		.leases = LIMITS_USER_LEASES,
+		.files = LIMITS_USER_FILES,
+		.clients = clients,
+		.requests = min_u64(clients, LIMITS_USER_REQUESTS),
+	};
 }

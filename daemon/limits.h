@@ -3,12 +3,23 @@
 #define DAEMON_LIMITS_H
 
 /*
- * The three limits, and the window grid. They hold for the whole host, so the server first makes sure that the kernel lets it
- * use them up.
+ * The three limits, the window grid, and what one user may have of them. They hold for the whole host, so the server first makes sure
+ * that the kernel lets it use them up.
  */
 
 #include <stddef.h>
 #include <stdint.h>
+
+/* What all clients of one user together may have, so that no user can keep the others out. */
+struct quota {
+	uint64_t memory;  /* bytes of regions that they lease, each counted once */
+	uint64_t maps;    /* these regions */
+	uint64_t handles; /* files of these regions */
+	uint64_t leases;
+	uint64_t files;    /* that they have open, counted for each client; the server may have let go of some */
+	uint64_t clients;  /* connections */
+	uint64_t requests; /* that wait */
+};
 
 struct limits {
 	uint64_t memory; /* bytes of all regions */
@@ -16,12 +27,20 @@ struct limits {
 	uint64_t maps;    /* regions */
 	uint64_t window;  /* bytes of a window, a power of two */
 	uint64_t clients; /* connections; follows from the descriptors that the handles leave */
+	uint64_t user_percent; /* of each of these, what one user may have at most */
+	struct quota quota;    /* follows from all that */
 };
 
 #define LIMITS_DEFAULT_MEMORY_PERCENT 50
 #define LIMITS_DEFAULT_HANDLES        8192
 #define LIMITS_DEFAULT_MAPS           32768
 #define LIMITS_DEFAULT_WINDOW         (UINT64_C(64) << 20)
+#define LIMITS_DEFAULT_USER_PERCENT   75
+
+/* Of what takes only a little of the server's memory, a user may have as much in any case. */
+#define LIMITS_USER_LEASES   131072
+#define LIMITS_USER_FILES    131072
+#define LIMITS_USER_REQUESTS 1024
 
 /* The defaults, on this machine. */
 void limits_default(struct limits *limits);
@@ -33,9 +52,12 @@ int limits_check(const struct limits *limits, char *complaint, size_t size);
 
 /*
  * Raises the soft RLIMIT_NOFILE as far as it goes, lowers the limits to what the kernel allows this process, and sets the number of
- * clients. The number of limits that were lowered, with a sentence for each in @complaint; -EMFILE or -ENOMEM if the kernel allows too few
+ * clients, and the quota. The number of limits that were lowered, with a sentence for each in @complaint; -EMFILE or -ENOMEM if the kernel allows too few
  * descriptors or maps to be of use.
  */
 int limits_fit(struct limits *limits, char *complaint, size_t size);
+
+/* Sets the quota of a user from the limits: the same part of each, but never less than one window, region, file or client. */
+void limits_set_quota(struct limits *limits);
 
 #endif

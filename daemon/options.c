@@ -38,6 +38,8 @@ static int set_limit(struct limits *limits, const char *option, const char *valu
 		return complain_value(option, value, "a size such as 64M");
 	if (strcmp(option, "max-handles") == 0 && number_parse(value, &limits->handles) < 0)
 		return complain_value(option, value, "a number");
+	if (strcmp(option, "user-share") == 0 && size_parse_share(value, 100, &limits->user_percent) < 0)
+		return complain_value(option, value, "a share such as 75%");
 	if (strcmp(option, "max-maps") == 0 && number_parse(value, &limits->maps) < 0)
 		return complain_value(option, value, "a number");
 	return EXIT_DONE;
@@ -72,16 +74,15 @@ int options_parse(struct options *options, int argc, char **argv, int *finished)
 		{"max-handles", required_argument, NULL, 'f'},
 		{"max-maps", required_argument, NULL, 'r'},
 		{"window-size", required_argument, NULL, 'w'},
+		{"user-share", required_argument, NULL, 'u'},
 		{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, 'V'},
 		{0},
 	};
 	int option, index = 0, r = EXIT_DONE;
 
-	*options = (struct options){0};
 	*finished = false;
 	opterr = 0;
-	limits_default(&options->limits);
 	while (r == EXIT_DONE && (option = getopt_long(argc, argv, "+:hV", table, &index)) != -1) {
 		switch (option) {
 		case 's':
@@ -91,6 +92,7 @@ int options_parse(struct options *options, int argc, char **argv, int *finished)
 		case 'f':
 		case 'r':
 		case 'w':
+		case 'u':
 			r = set_limit(&options->limits, table[index].name, optarg);
 			break;
 		case 'h':

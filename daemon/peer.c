@@ -3,6 +3,7 @@
 
 #include "daemon/peer.h"
 
+#include "daemon/account.h"
 #include "daemon/lease.h"
 #include "daemon/registry.h"
 #include "daemon/request.h"
@@ -11,6 +12,7 @@
 #include "proto/pulse.h"
 #include "proto/util.h"
 
+#include <inttypes.h>
 #include <linux/sockios.h>
 #include <stddef.h>
 #include <string.h>
@@ -121,7 +123,7 @@ static int welcome(struct peer *peer, const struct message *hello)
 	if (r < 0)
 		return r;
 
-	client_init(&peer->client, peer->pid, peer->uid, hello->hello.name, &board);
+	client_init(&peer->client, peer->pid, peer->account, hello->hello.name, &board);
 	registry_add_client(registry, &peer->client);
 	peer->bell = take_fd(&ours);
 	peer->greeted = true;
@@ -171,13 +173,17 @@ static void take_request(struct peer *peer, const struct message *message, int *
 	int r;
 
 	request_init(&request, &peer->client, message, fd, server->registry.now_ms);
-	r = request_run(&request, &server->registry, &server->report, request_queue_lacks(&server->waiting, message->type), answer);
-	if (r == REQUEST_WAITS) {
+	r = request_run(&request, &server->registry, &server->report, request_is_first(peer->account, message->type), answer);
+	if (r == REQUEST_WAITS)
 		server->registry.counters.waits++;
-		r = request_queue_add(&server->waiting, &request);
+	if (r == REQUEST_WAITS && server->registry.now_ms >= request.deadline_ms) {
+		request_expire(&request, &server->registry, answer);
+	} else if (r == REQUEST_WAITS) {
+		r = request_enqueue(&request, &server->registry);
 		if (!r)
 			return;
-		request_refuse(answer, message->serial, -r, "too many requests wait already");
+		request_refuse(answer, message->serial, -r, "too many requests wait already: %" PRIu64 " of this user",
+			       peer->account->n_waiting);
 		server->registry.counters.refusals++;
 	}
 	peer_answer(peer, answer);
@@ -256,11 +262,43 @@ static void on_closed(uv_handle_t *handle)
 	free(handle->data);
 }
 
+/* Says why there can't be another client of this user. Where even that fails, the client sees the connection end. */
+static void turn_away(struct server *server, int socket, uid_t uid)
+{
+	struct answer *answer = &server->answer;
+	int length;
+
+	server->registry.counters.refusals++;
+	request_refuse(answer, 0, EDQUOT, "uid %u has as many clients as one user may have: %" PRIu64, (unsigned)uid,
+		       server->registry.limits.quota.clients);
+	length = message_encode(&answer->message, server->outgoing, PACKET_MAX_BYTES);
+	if (length > 0)
+		channel_send(socket, server->outgoing, (size_t)length, NULL, 0);
+}
+
+/* Has the loop watch the socket. 0 or -errno. */
+static int watch(struct peer *peer, int *socket)
+{
+	int r;
+
+	r = uv_poll_init(&peer->server->loop, &peer->poll, *socket);
+	if (r < 0)
+		return r;
+	peer->poll.data = peer;
+	peer->socket = take_fd(socket);
+	DL_APPEND(peer->server->peers, peer);
+	peer->server->n_peers++;
+	if (uv_poll_start(&peer->poll, UV_READABLE, on_ready) < 0)
+		peer_fail(peer);
+	return 0;
+}
+
 int peer_new(struct server *server, int *socket)
 {
 	struct ucred credentials;
 	socklen_t length = sizeof(credentials);
 	int send_buffer = SEND_BUFFER;
+	struct account *account;
 	struct peer *peer;
 	int r;
 
@@ -268,27 +306,23 @@ int peer_new(struct server *server, int *socket)
 		return -errno;
 	if (setsockopt(*socket, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof(send_buffer)) < 0)
 		return -errno;
+	r = account_get(&account, &server->registry, credentials.uid);
+	if (r == -EDQUOT)
+		turn_away(server, *socket, credentials.uid);
+	if (r < 0)
+		return r;
 
 	peer = calloc(1, sizeof(*peer));
-	if (!peer)
-		return -ENOMEM;
-	peer->server = server;
-	peer->bell = -1;
-	peer->pid = credentials.pid;
-	peer->uid = credentials.uid;
-	r = uv_poll_init(&server->loop, &peer->poll, *socket);
-	if (r < 0) {
-		free(peer);
-		return r;
+	r = -ENOMEM;
+	if (peer) {
+		*peer = (struct peer){.server = server, .socket = -1, .bell = -1, .pid = credentials.pid, .account = account};
+		r = watch(peer, socket);
 	}
-	peer->poll.data = peer;
-	peer->socket = take_fd(socket);
-	DL_APPEND(server->peers, peer);
-	server->n_peers++;
-
-	if (uv_poll_start(&peer->poll, UV_READABLE, on_ready) < 0)
-		peer_fail(peer);
-	return 0;
+	if (r < 0) {
+		account_put(&server->registry, account);
+		free(peer);
+	}
+	return r;
 }
 
 void peer_end(struct peer *peer)
@@ -298,10 +332,11 @@ void peer_end(struct peer *peer)
 	DL_DELETE(server->peers, peer);
 	server->n_peers--;
 	if (peer->greeted) {
-		request_queue_forget(&server->waiting, &peer->client);
+		request_forget_client(&peer->client);
 		registry_remove_client(&server->registry, &peer->client);
 		client_deinit(&peer->client);
 	}
+	account_put(&server->registry, peer->account);
 
 	/* The loop must let go of the descriptor before it is closed. */
 	uv_close((uv_handle_t *)&peer->poll, on_closed);

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <uv.h>
 
+struct account;
 struct answer;
 struct server;
 
@@ -23,7 +24,7 @@ struct peer {
 	int socket;
 	int bell; /* our end */
 	pid_t pid;
-	uid_t uid;
+	struct account *account; /* the user's, of which this peer is a client */
 	bool greeted; /* said HELLO: there is a client */
 	bool failed;
 	struct client client;

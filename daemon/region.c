@@ -3,54 +3,56 @@
 
 #include "daemon/region.h"
 
-#include "daemon/client.h"
 #include "daemon/file.h"
 #include "daemon/lease.h"
 #include "daemon/map.h"
 #include "daemon/registry.h"
-#include "proto/board.h"
+#include "daemon/share.h"
 #include "proto/pulse.h"
 #include "proto/util.h"
 
+/* The first instant of this epoch: what is used now is as old as that at most. */
+static uint64_t now(const struct registry *registry)
+{
+	return pulse_instant(pulse_epoch(registry->pulse));
+}
+
 /* ---- order of use ---- */
 
-/* Puts the region where its last use belongs: nearly always at the young end. */
-static void insert_in_order(struct registry *registry, struct region *region)
+struct region *region_oldest(struct registry *registry, uint64_t *moves)
 {
-	struct region *older = registry->oldest ? registry->oldest->prev : NULL;
+	struct order_entry *entry = order_oldest(&registry->order, moves);
 
-	while (older && older->last_used > region->last_used)
-		older = older == registry->oldest ? NULL : older->prev;
-	DL_APPEND_ELEM(registry->oldest, older, region);
+	return entry ? (struct region *)((char *)entry - offsetof(struct region, use)) : NULL;
 }
 
 void region_touch(struct registry *registry, struct region *region, uint64_t use)
 {
-	if (use <= region->last_used)
+	if (region->draining) {
+		region->use.last_used = max_u64(region->use.last_used, use);
 		return;
-	region->last_used = use;
-	if (!region->draining) {
-		DL_DELETE(registry->oldest, region);
-		insert_in_order(registry, region);
 	}
+	order_remove(&registry->order, &region->use);
+	region->use.last_used = max_u64(region->use.last_used, use);
+	order_insert(&registry->order, &region->use);
 }
 
 uint64_t region_last_used(const struct registry *registry, const struct region *region)
 {
-	uint64_t use = region->last_used;
-	const struct hold *hold;
+	uint64_t use = region->use.last_used;
+	const struct share *share;
 
-	DL_FOREACH(region->holds, hold)
-		use = max_u64(use, lease_last_used(registry, hold->lease));
+	DL_FOREACH(region->shares, share)
+		use = max_u64(use, share_last_used(registry, share));
 	return use;
 }
 
 bool region_is_pinned(const struct region *region)
 {
-	const struct hold *hold;
+	const struct share *share;
 
-	DL_FOREACH(region->holds, hold)
-		if (lease_is_pinned(hold->lease))
+	DL_FOREACH(region->shares, share)
+		if (share_is_pinned(share))
 			return true;
 	return false;
 }
@@ -65,99 +67,123 @@ struct region *region_find(const struct file *file, uint64_t window)
 	return region;
 }
 
-/* Adds a region without a map to its file. */
-static struct region *region_new(struct file *file, uint64_t window, uint64_t length)
+int region_add(struct region **added, struct registry *registry, struct file *file, uint64_t window)
 {
 	struct region *region = calloc(1, sizeof(*region));
 
 	if (!region)
-		return NULL;
+		return -ENOMEM;
 	region->file = file;
 	region->window = window;
-	region->length = length;
+	region->length = file_window_bytes(registry, file, window);
+	region->use.last_used = now(registry);
 	HASH_ADD(by_window, file->regions, window, sizeof(region->window), region);
 	if (!hash_added(region, by_window)) {
 		free(region);
-		return NULL;
-	}
-	return region;
-}
-
-static void region_free(struct region *region)
-{
-	if (!region->detached)
-		HASH_DELETE(by_window, region->file->regions, region);
-	free(region);
-}
-
-int region_map_run(struct registry *registry, struct file *file, uint64_t first, uint64_t n)
-{
-	uint64_t use = pulse_instant(pulse_epoch(registry->pulse));
-	uint64_t window_bytes = registry->limits.window;
-	uint64_t last = first + n - 1;
-	uint64_t length = (n - 1) * window_bytes + file_window_bytes(registry, file, last);
-	uint64_t made;
-	void *address;
-	int r = 0;
-
-	for (made = 0; made < n; made++)
-		if (!region_new(file, first + made, file_window_bytes(registry, file, first + made)))
-			break;
-	if (made == n)
-		r = map_file(file->fd, first * window_bytes, length, &address);
-	else
-		r = -ENOMEM;
-	if (r < 0) {
-		while (made)
-			region_free(region_find(file, first + --made));
-		return r;
+		return -ENOMEM;
 	}
 
 	if (!file->n_regions)
 		DL_DELETE(registry->bare, file);
 	else if (file->n_draining == file->n_regions)
 		registry->n_emptying--;
-	file->n_regions += n;
-	registry->usage.maps += n;
-	registry->usage.memory += length;
+	file->n_regions++;
+	registry->usage.maps++;
+	registry->usage.memory += region->length;
+	order_insert(&registry->order, &region->use);
+	*added = region;
+	return 0;
+}
+
+void region_grow(struct registry *registry, struct region *region, uint64_t length)
+{
+	struct share *share;
+
+	DL_FOREACH(region->shares, share)
+		share_grow(share, length - region->length);
+	registry->usage.memory += length - region->length;
+	region->length = length;
+}
+
+/* Maps the regions of @n holds, of which none is, at once. */
+static int map_run(const struct registry *registry, const struct hold *holds, uint64_t n)
+{
+	const struct region *first = holds[0].share->region, *last = holds[n - 1].share->region;
+	uint64_t window_bytes = registry->limits.window;
+	void *address;
+	int r;
+
+	r = map_file(first->file->fd, first->window * window_bytes, (n - 1) * window_bytes + last->length, &address);
+	if (r < 0)
+		return r;
 	for (uint64_t i = 0; i < n; i++) {
-		struct region *region = region_find(file, first + i);
+		struct region *region = holds[i].share->region;
 
 		region->address = (char *)address + i * window_bytes;
-		region->last_used = use;
-		insert_in_order(registry, region);
+		region->mapped = region->length;
 	}
 	return 0;
 }
 
-int region_extend(struct registry *registry, struct region *region, uint64_t length)
+static int extend(struct region *region)
 {
-	int r;
+	int r = map_extend(&region->address, region->mapped, region->length);
 
-	r = map_extend(&region->address, region->length, length);
-	if (r < 0)
-		return r;
-	registry->usage.memory += length - region->length;
-	region->length = length;
+	if (!r)
+		region->mapped = region->length;
+	return r;
+}
+
+int region_map_missing(const struct registry *registry, const struct hold *holds, uint64_t n)
+{
+	uint64_t i = 0;
+
+	while (i < n) {
+		struct region *region = holds[i].share->region;
+		uint64_t run = 0;
+		int r = 0;
+
+		while (i + run < n && !holds[i + run].share->region->mapped)
+			run++;
+		if (run)
+			r = map_run(registry, holds + i, run);
+		else if (region->mapped < region->length)
+			r = extend(region);
+		if (r < 0)
+			return r;
+		i += run ? run : 1;
+	}
 	return 0;
+}
+
+static void leave_draining(struct registry *registry, struct region *region)
+{
+	struct file *file = region->file;
+
+	if (file->n_draining-- == file->n_regions)
+		registry->n_emptying--;
+	registry->usage.draining -= region->length;
+	registry->usage.draining_maps--;
+	region->draining = false;
 }
 
 static void region_forget(struct registry *registry, struct region *region)
 {
 	struct file *file = region->file;
 
-	map_remove(region->address, region->length);
+	if (region->mapped)
+		map_remove(region->address, region->mapped);
+	if (region->draining)
+		leave_draining(registry, region);
+	else
+		order_remove(&registry->order, &region->use);
+	if (region->detached)
+		DL_DELETE(file->detached, region);
+	else
+		HASH_DELETE(by_window, file->regions, region);
 	registry->usage.memory -= region->length;
 	registry->usage.maps--;
-	if (region->draining) {
-		registry->usage.draining -= region->length;
-		registry->usage.draining_maps--;
-		if (file->n_draining-- == file->n_regions)
-			registry->n_emptying--;
-	} else {
-		DL_DELETE(registry->oldest, region);
-	}
-	region_free(region);
+	free(region);
 
 	file->n_regions--;
 	if (!file->n_regions)
@@ -168,23 +194,25 @@ static void region_forget(struct registry *registry, struct region *region)
 
 void region_settle(struct registry *registry, struct region *region)
 {
-	if (!region->holds && (region->draining || region->detached))
+	if (!region->shares && (region->draining || region->detached || region->mapped < region->length))
 		region_forget(registry, region);
 }
 
 bool region_evict(struct registry *registry, struct region *region)
 {
 	struct file *file = region->file;
+	struct share *share;
 	struct hold *hold;
 
 	if (region_is_pinned(region))
 		return false;
-	DL_FOREACH(region->holds, hold)
-		if (!lease_recall(registry, hold->lease))
-			return false;
+	DL_FOREACH(region->shares, share)
+		DL_FOREACH(share->holds, hold)
+			if (!lease_recall(registry, hold->lease))
+				return false;
 
 	registry->counters.evictions++;
-	DL_DELETE(registry->oldest, region);
+	order_remove(&registry->order, &region->use);
 	region->draining = true;
 	registry->usage.draining += region->length;
 	registry->usage.draining_maps++;
@@ -196,28 +224,31 @@ bool region_evict(struct registry *registry, struct region *region)
 
 void region_revive(struct registry *registry, struct region *region)
 {
+	leave_draining(registry, region);
+	region->use.last_used = now(registry);
+	order_insert(&registry->order, &region->use);
+}
+
+static void detach(struct registry *registry, struct region *region)
+{
 	struct file *file = region->file;
 
-	if (file->n_draining-- == file->n_regions)
-		registry->n_emptying--;
-	registry->usage.draining -= region->length;
-	registry->usage.draining_maps--;
-	region->draining = false;
-	insert_in_order(registry, region);
+	HASH_DELETE(by_window, file->regions, region);
+	DL_APPEND(file->detached, region);
+	region->detached = true;
+	region_settle(registry, region);
 }
 
 void region_cut(struct registry *registry, struct region *region)
 {
 	struct file *file = region->file;
 	uint64_t begin = region->window * registry->limits.window;
+	struct share *share;
 	struct hold *hold;
 
-	DL_FOREACH(region->holds, hold)
-		lease_cut(registry, hold->lease, file->size);
-	if (begin < file->size && region->length <= file_window_bytes(registry, file, region->window))
-		return;
-
-	HASH_DELETE(by_window, file->regions, region);
-	region->detached = true;
-	region_settle(registry, region);
+	DL_FOREACH(region->shares, share)
+		DL_FOREACH(share->holds, hold)
+			lease_cut(registry, hold->lease, file->size);
+	if (!region->detached && (begin >= file->size || region->length > file_window_bytes(registry, file, region->window)))
+		detach(registry, region);
 }

@@ -3,6 +3,7 @@
 
 #include "daemon/registry.h"
 
+#include "daemon/account.h"
 #include "daemon/client.h"
 #include "daemon/file.h"
 #include "daemon/lease.h"
@@ -14,22 +15,32 @@
 #include <assert.h>
 #include <string.h>
 
+/* Regions and shares that are looked at in one turn of the loop: well below a millisecond's worth. */
+#define LOOKS_IN_A_TURN 4096
+
 void registry_init(struct registry *registry, const struct limits *limits, struct pulse *pulse)
 {
 	*registry = (struct registry){.limits = *limits, .pulse = pulse, .next_file_id = 1};
+	registry_begin_turn(registry);
 	pulse->window_bytes = limits->window;
 	pulse->limit_memory_bytes = limits->memory;
 	pulse->limit_handles = limits->handles;
 	pulse->limit_maps = limits->maps;
 }
 
+void registry_begin_turn(struct registry *registry)
+{
+	registry->looks = LOOKS_IN_A_TURN;
+	registry->cut_short = false;
+}
+
 void registry_deinit(struct registry *registry)
 {
-	struct region *region, *next;
+	uint64_t moves = UINT64_MAX;
 
 	assert(!registry->clients);
-	DL_FOREACH_SAFE(registry->oldest, region, next)
-		region_evict(registry, region);
+	while (registry->order.n)
+		region_evict(registry, region_oldest(registry, &moves));
 	while (registry->bare)
 		file_free(registry, registry->bare);
 }
@@ -50,7 +61,7 @@ static void let_go_if_deleted(struct registry *registry, struct file *file)
 {
 	struct region *region, *next;
 
-	if (file->n_clients || !file->deleted)
+	if (!file->deleted || file_count_clients(file))
 		return;
 	HASH_ITER(by_window, file->regions, region, next)
 	{
@@ -67,7 +78,7 @@ static void let_go_of_bare(struct registry *registry)
 	while (registry->bare) {
 		struct file *file = registry->bare->prev;
 
-		if (file->n_clients || !file->deleted)
+		if (!file->deleted || file_count_clients(file))
 			return;
 		file_free(registry, file);
 	}
@@ -84,36 +95,47 @@ void registry_look_around(struct registry *registry)
 	}
 }
 
+/* Counts that @client has the file open, once more. 0 or -ENOMEM. */
+static int count_opening(struct client *client, struct file *file)
+{
+	struct file_user *user;
+	int r;
+
+	r = file_add_user(file, client->account, &user);
+	if (r < 0)
+		return r;
+	r = client_open_file(client, file->id);
+	if (r > 0)
+		user->n_clients++;
+	file_forget_user(file, user);
+	return r < 0 ? r : 0;
+}
+
 int registry_open(struct registry *registry, struct client *client, struct open_request *request, struct file **found)
 {
 	struct file *file = request->identified ? file_find_identity(registry, request->facts) : NULL;
 	bool is_new = !file;
 	int r;
 
-	if (!(file && client_has_file(client, file->id)) && client_may_open(client) < 0)
+	if (!(file && client_has_file(client, file->id)) && client->account->n_openings >= registry->limits.quota.files)
 		return -EDQUOT;
 	if (is_new) {
 		if (!room_make_handle(registry, request->in_turn))
 			return REGISTRY_NO_ROOM;
-		r = file_new(&file, registry, request, client->uid);
+		r = file_new(&file, registry, request, client->account->uid);
 	} else {
 		r = file_refresh(registry, file);
 	}
 	if (r < 0)
 		return r;
-	r = client_open_file(client, file->id);
-	if (r < 0) {
-		if (is_new) {
-			request->fd = take_fd(&file->fd);
-			file_free(registry, file);
-		}
-		return r;
+	r = count_opening(client, file);
+	if (r < 0 && is_new) {
+		request->fd = take_fd(&file->fd);
+		file_free(registry, file);
 	}
-
-	file->n_clients += (uint64_t)r;
-	file->shared = file->shared || file->uid != client->uid;
-	*found = file;
-	return 0;
+	if (!r)
+		*found = file;
+	return r;
 }
 
 int registry_close(struct registry *registry, struct client *client, uint64_t file_id)
@@ -123,8 +145,10 @@ int registry_close(struct registry *registry, struct client *client, uint64_t fi
 
 	r = client_close_file(client, file_id);
 	if (r > 0 && file) {
-		file->n_clients--;
-		file->shared = file->shared && file->n_clients;
+		struct file_user *user = file_find_user(file, client->account);
+
+		user->n_clients--;
+		file_forget_user(file, user);
 		if (file_refresh(registry, file) == 0)
 			let_go_if_deleted(registry, file);
 	}
@@ -144,7 +168,7 @@ static bool is_below(const char *label, const char *path)
 
 static bool is_meant(const struct file *file, const struct client *client, const char *path)
 {
-	return file_belongs_to(file, client->uid) && (!path || is_below(file->label, path));
+	return file_belongs_to(file, client->account->uid) && (!path || is_below(file->label, path));
 }
 
 void registry_evict_files(struct registry *registry, struct client *client, const char *path, uint64_t *bytes, uint64_t *maps)

@@ -10,23 +10,25 @@
  */
 
 #include "daemon/limits.h"
+#include "daemon/order.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
+struct account;
 struct client;
 struct descriptor_facts;
 struct file;
 struct lease;
 struct pulse;
-struct region;
 struct slot_list;
 struct slot_ref;
 
 /* What an operation answers besides 0 and errors. */
 enum registry_condition {
 	REGISTRY_NO_ROOM = 1, /* nothing was done but that room is on its way, where that was possible */
+	REGISTRY_OVER_QUOTA,  /* the same, because of the user's quota */
 	REGISTRY_REOPEN,      /* the server let go of the file: it has to be opened again */
 };
 
@@ -54,17 +56,22 @@ struct registry {
 	struct usage usage;
 	struct counters counters;
 	struct pulse *pulse;
-	uint64_t now_ms; /* set by whoever has a clock */
-	uint64_t ticks;  /* counted by that one while a lease is recalled */
+	uint64_t now_ms;   /* set by whoever has a clock */
+	uint64_t ticks;    /* counted by that one while a lease is recalled */
+	uint64_t looks;    /* at what might be evicted, that are left for this turn */
+	bool cut_short;    /* there were too few: what waits for room has to be tried again soon */
+	uint64_t releases; /* grows with whatever may have made room */
 
 	struct file *by_id;
 	struct file *by_identity;
 	struct file *bare;       /* files without a region, the longest so first */
 	uint64_t n_emptying;     /* files whose regions are all draining */
-	struct region *oldest;   /* regions in order of their last known use; those that drain are not among them */
+	struct order order;      /* of use: the regions that don't drain */
+	uint64_t pass;           /* of room.c over that order: looks that are left in it; 0: none has begun */
 	struct lease *recalled;  /* leases that their clients have to unmap, the longest so first */
 	uint64_t n_untold;       /* of these, those that no bell has told of */
 	struct client *clients;
+	struct account *accounts; /* of the users of these, in turn */
 	uint64_t next_file_id;
 };
 
@@ -99,9 +106,12 @@ void registry_init(struct registry *registry, const struct limits *limits, struc
 /* Lets go of all files. There are no clients any more. */
 void registry_deinit(struct registry *registry);
 
+/* A turn of the loop begins: so many regions may be looked at for eviction in it that it does not take long. */
+void registry_begin_turn(struct registry *registry);
+
 /*
  * Opens a file for @client. On success *@file is set, borrowed, and request->fd is taken if the file is new, else left.
- * 0, REGISTRY_NO_ROOM, -EDQUOT if the client has too many files open, or -ENOMEM.
+ * 0, REGISTRY_NO_ROOM, -EDQUOT if the user has too many files open, or -ENOMEM.
  */
 int registry_open(struct registry *registry, struct client *client, struct open_request *request, struct file **file);
 
@@ -109,11 +119,11 @@ int registry_open(struct registry *registry, struct client *client, struct open_
 int registry_close(struct registry *registry, struct client *client, uint64_t file_id);
 
 /*
- * Grants @client a lease on all windows of a range, with one pin. Leases of the client itself that had to go for it are ended
- * at once and listed in @victims: the client unmaps them before it maps the new one.
+ * Grants @client a lease on all windows of a range, with one pin. Leases of the client itself that had to go for it are listed in
+ * @victims: the client unmaps them before it maps the new one, and says so.
  *
- * 0, REGISTRY_NO_ROOM, REGISTRY_REOPEN; -EBADF if the client does not have the file open; -EFBIG if the range can never fit; -EDQUOT if the client
- * has no slot left; -EIO, -ENOMEM and others of statx(2) and mmap(2).
+ * 0, REGISTRY_NO_ROOM, REGISTRY_OVER_QUOTA, REGISTRY_REOPEN; -EBADF if the client does not have the file open; -EFBIG if the range can never fit; -EDQUOT
+ * if it can never fit into the user's quota, or the client has no slot left; -EIO, -ENOMEM and others of statx(2) and mmap(2).
  */
 int registry_lease(struct registry *registry, struct client *client, const struct lease_request *request, struct lease_grant *grant,
 		   struct slot_list *victims);

@@ -3,18 +3,15 @@
 
 #include "daemon/report.h"
 
+#include "daemon/account.h"
 #include "daemon/client.h"
 #include "daemon/file.h"
 #include "daemon/lease.h"
 #include "daemon/region.h"
 #include "daemon/registry.h"
-#include "daemon/size.h"
 #include "proto/figures.h"
 #include "proto/pulse.h"
 #include "proto/util.h"
-
-#include <inttypes.h>
-#include <stdio.h>
 
 struct page {
 	char *bytes;
@@ -46,11 +43,15 @@ static bool add_row(struct page *page, enum figures_section section, const void 
 static uint64_t pinned_bytes(const struct registry *registry)
 {
 	const struct region *region;
+	const struct file *file;
 	uint64_t bytes = 0;
 
-	DL_FOREACH(registry->oldest, region)
-		if (region_is_pinned(region))
-			bytes += region->length;
+	for (file = registry->by_id; file; file = file->by_id.next) {
+		for (region = file->regions; region; region = region->by_window.next)
+			bytes += region_is_pinned(region) ? region->length : 0;
+		DL_FOREACH(file->detached, region)
+			bytes += region_is_pinned(region) ? region->length : 0;
+	}
 	return bytes;
 }
 
@@ -68,6 +69,7 @@ static uint64_t hits(const struct registry *registry)
 
 static bool add_summary(const struct registry *registry, const struct report_server *server, struct page *page)
 {
+	const struct quota *quota = &registry->limits.quota;
 	const struct client *client;
 	uint64_t n_clients;
 	struct figures_summary summary;
@@ -82,6 +84,13 @@ static bool add_summary(const struct registry *registry, const struct report_ser
 		.limit_handles = registry->limits.handles,
 		.limit_maps = registry->limits.maps,
 		.limit_window_bytes = registry->limits.window,
+		.quota_memory_bytes = quota->memory,
+		.quota_maps = quota->maps,
+		.quota_handles = quota->handles,
+		.quota_leases = quota->leases,
+		.quota_files = quota->files,
+		.quota_clients = quota->clients,
+		.quota_requests = quota->requests,
 		.memory_bytes = registry->usage.memory,
 		.pinned_bytes = pinned_bytes(registry),
 		.draining_bytes = registry->usage.draining,
@@ -106,7 +115,7 @@ static struct figures_client describe_client(const struct registry *registry, co
 {
 	struct figures_client row = {
 		.pid = (uint32_t)client->pid,
-		.uid = (uint32_t)client->uid,
+		.uid = (uint32_t)client->account->uid,
 		.name = text_of(client->name),
 		.leases = client->n_leases,
 	};
@@ -142,6 +151,31 @@ static bool add_clients(const struct registry *registry, struct page *page)
 	return true;
 }
 
+/* ---- users ---- */
+
+static bool add_users(const struct registry *registry, struct page *page)
+{
+	const struct account *account;
+
+	DL_FOREACH(registry->accounts, account)
+	{
+		struct figures_user row = {
+			.uid = (uint32_t)account->uid,
+			.clients = account->n_clients,
+			.files = account->n_openings,
+			.leases = account->held.leases,
+			.leased_bytes = account->held.memory,
+			.leased_maps = account->held.maps,
+			.leased_handles = account->held.handles,
+			.requests = account->n_waiting,
+		};
+
+		if (!add_row(page, FIGURES_USERS, &row))
+			return false;
+	}
+	return true;
+}
+
 /* ---- files ---- */
 
 static bool add_files(const struct registry *registry, uid_t uid, struct page *page)
@@ -154,7 +188,7 @@ static bool add_files(const struct registry *registry, uid_t uid, struct page *p
 			.path = text_of(file->label),
 			.size_bytes = file->size,
 			.regions = file->n_regions,
-			.clients = file->n_clients,
+			.clients = file_count_clients(file),
 		};
 
 		if (!file_is_visible(file, uid))
@@ -183,35 +217,12 @@ int report_page(const struct registry *registry, const struct report_server *ser
 	case FIGURES_FILES:
 		whole = add_files(registry, uid, &page);
 		break;
+	case FIGURES_USERS:
+		whole = add_users(registry, &page);
+		break;
 	default:
 		return -EINVAL;
 	}
 	*next = whole ? 0 : page.row;
 	return (int)page.length;
-}
-
-void report_holders(const struct registry *registry, char *text, size_t size)
-{
-	char used[SIZE_TEXT_MAX], limit[SIZE_TEXT_MAX], pinned[SIZE_TEXT_MAX];
-	struct figures_client most = {0};
-	const struct client *client;
-	int n;
-
-	DL_FOREACH(registry->clients, client)
-	{
-		struct figures_client row = describe_client(registry, client);
-
-		if (row.pinned_bytes > most.pinned_bytes)
-			most = row;
-	}
-
-	n = snprintf(text, size,
-		     "in use: %s of max-memory %s, %" PRIu64 " of max-maps %" PRIu64 ", %" PRIu64 " of max-handles %" PRIu64
-		     "; pinned: %s",
-		     size_print(registry->usage.memory, used), size_print(registry->limits.memory, limit), registry->usage.maps,
-		     registry->limits.maps, registry->usage.handles, registry->limits.handles,
-		     size_print(pinned_bytes(registry), pinned));
-	if (most.pinned_bytes && n > 0 && (size_t)n < size)
-		snprintf(text + n, size - (size_t)n, ", most by %s (pid %" PRIu32 "): %s", most.name.data, most.pid,
-			 size_print(most.pinned_bytes, pinned));
 }

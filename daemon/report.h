@@ -23,7 +23,4 @@ struct report_server {
 int report_page(const struct registry *registry, const struct report_server *server, uid_t uid, uint32_t section, uint64_t from,
 		void *bytes, size_t size, uint64_t *next);
 
-/* Prints who holds what of the memory limit, in a sentence, for one that has to be refused. */
-void report_holders(const struct registry *registry, char *text, size_t size);
-
 #endif

@@ -3,11 +3,13 @@
 
 #include "daemon/request.h"
 
+#include "daemon/account.h"
 #include "daemon/client.h"
 #include "daemon/file.h"
 #include "daemon/lease.h"
 #include "daemon/registry.h"
 #include "daemon/report.h"
+#include "daemon/shortage.h"
 #include "proto/util.h"
 
 #include <inttypes.h>
@@ -32,8 +34,12 @@ static struct text *text_in(struct message *message)
 
 void request_init(struct request *request, struct client *client, const struct message *message, int *fd, uint64_t now_ms)
 {
-	uint64_t wait_ms = message->type == MESSAGE_LEASE ? message->lease.deadline_ms : REQUEST_DEFAULT_DEADLINE_MS;
+	uint64_t wait_ms = REQUEST_DEFAULT_DEADLINE_MS;
 
+	if (message->type == MESSAGE_LEASE)
+		wait_ms = message->lease.deadline_ms;
+	if (message->type == MESSAGE_OPEN)
+		wait_ms = message->open.deadline_ms;
 	*request = (struct request){
 		.client = client,
 		.message = *message,
@@ -75,6 +81,7 @@ void request_refuse(struct answer *answer, uint32_t serial, int error, const cha
 static void refuse(const struct request *request, struct registry *registry, struct answer *answer, int error)
 {
 	uint32_t serial = request->message.serial;
+	char sentence[SHORTAGE_MAX];
 
 	registry->counters.refusals++;
 	switch (-error) {
@@ -82,9 +89,8 @@ static void refuse(const struct request *request, struct registry *registry, str
 		request_refuse(answer, serial, EBADF, "the client has no file of this id open");
 		break;
 	case EDQUOT:
-		request_refuse(answer, serial, EDQUOT,
-			       "the client holds as much as it may: %" PRIu32 " of %" PRIu32 " leases, at most %d files",
-			       request->client->n_leases, request->client->board.n_slots, CLIENT_MAX_FILES);
+		shortage_of_quota(registry, request->client, request->message.type == MESSAGE_OPEN, sentence);
+		request_refuse(answer, serial, EDQUOT, "%s", sentence);
 		break;
 	case EFBIG:
 		request_refuse(answer, serial, EFBIG,
@@ -99,16 +105,20 @@ static void refuse(const struct request *request, struct registry *registry, str
 
 void request_expire(struct request *request, struct registry *registry, struct answer *answer)
 {
-	char holders[512];
+	char sentence[SHORTAGE_MAX];
 
 	if (request->message.type == MESSAGE_COLLECT || request->message.type == MESSAGE_DROP) {
 		answer_with(answer, MESSAGE_FREED, request->message.serial)->freed =
 			(struct message_freed){.bytes = request->bytes_freed, .maps = request->maps_freed};
 		return;
 	}
+	if (request->over_quota) {
+		refuse(request, registry, answer, -EDQUOT);
+		return;
+	}
 	registry->counters.refusals++;
-	report_holders(registry, holders, sizeof(holders));
-	request_refuse(answer, request->message.serial, ETIMEDOUT, "no room came free in time: %s", holders);
+	shortage_of_room(registry, request->message.type == MESSAGE_OPEN, sentence);
+	request_refuse(answer, request->message.serial, ETIMEDOUT, "%s", sentence);
 }
 
 /* ---- what each one does ---- */
@@ -170,7 +180,9 @@ static int run_lease(struct request *request, struct registry *registry, bool in
 	}
 
 	r = registry_lease(registry, request->client, &wanted, &grant, &message->leased.victims);
-	if (r == REGISTRY_NO_ROOM)
+	/* Where a user may have all, it is a matter of the limits. */
+	request->over_quota = r == REGISTRY_OVER_QUOTA && registry->limits.user_percent < 100;
+	if (r == REGISTRY_NO_ROOM || r == REGISTRY_OVER_QUOTA)
 		return REQUEST_WAITS;
 	if (r == REGISTRY_REOPEN) {
 		answer_with(answer, MESSAGE_REOPEN, serial);
@@ -248,7 +260,7 @@ static int run_status(struct request *request, struct registry *registry, const 
 	struct message *message = answer_with(answer, MESSAGE_FIGURES, request->message.serial);
 	int length;
 
-	length = report_page(registry, server, request->client->uid, status->section, status->from, answer->text, sizeof(answer->text),
+	length = report_page(registry, server, request->client->account->uid, status->section, status->from, answer->text, sizeof(answer->text),
 			     &message->figures.next);
 	if (length < 0) {
 		registry->counters.refusals++;
@@ -284,17 +296,26 @@ int request_run(struct request *request, struct registry *registry, const struct
 
 /* ---- those that wait ---- */
 
-int request_queue_add(struct request_queue *queue, struct request *request)
+/* Each OPEN that waits keeps a descriptor, of which there is one for each client that may connect. */
+static bool may_keep_descriptor(const struct registry *registry)
 {
-	struct request *waiting, *copy;
+	const struct account *account;
+	uint64_t n = 0;
+
+	DL_FOREACH(registry->accounts, account)
+		n += account->n_waiting_opens;
+	return n < registry->limits.clients;
+}
+
+int request_enqueue(struct request *request, const struct registry *registry)
+{
+	struct account *account = request->client->account;
+	bool opens = request->message.type == MESSAGE_OPEN;
+	struct request *copy;
 	struct text *text;
-	uint32_t n = 0;
 
-	DL_FOREACH(queue->first, waiting)
-		n += waiting->client == request->client;
-	if (n >= REQUEST_MAX_WAITING || (request->message.type == MESSAGE_OPEN && queue->n_descriptors >= queue->max_descriptors))
+	if (account->n_waiting >= registry->limits.quota.requests || (opens && !may_keep_descriptor(registry)))
 		return -EDQUOT;
-
 	copy = malloc(sizeof(*copy));
 	if (!copy)
 		return -ENOMEM;
@@ -310,35 +331,39 @@ int request_queue_add(struct request_queue *queue, struct request *request)
 		text->data = copy->text;
 	}
 
-	queue->n_descriptors += copy->message.type == MESSAGE_OPEN;
 	request->fd = -1;
-	DL_APPEND(queue->first, copy);
+	account->n_waiting++;
+	account->n_waiting_opens += opens;
+	DL_APPEND(account->waiting, copy);
 	return 0;
 }
 
-bool request_queue_lacks(const struct request_queue *queue, uint32_t type)
+bool request_is_first(const struct account *account, uint32_t type)
 {
 	const struct request *request;
 
-	DL_FOREACH(queue->first, request)
+	DL_FOREACH(account->waiting, request)
 		if (request->message.type == type)
 			return false;
 	return true;
 }
 
-void request_queue_remove(struct request_queue *queue, struct request *request)
+void request_dequeue(struct request *request)
 {
-	queue->n_descriptors -= request->message.type == MESSAGE_OPEN;
-	DL_DELETE(queue->first, request);
+	struct account *account = request->client->account;
+
+	account->n_waiting--;
+	account->n_waiting_opens -= request->message.type == MESSAGE_OPEN;
+	DL_DELETE(account->waiting, request);
 	request_deinit(request);
 	free(request);
 }
 
-void request_queue_forget(struct request_queue *queue, const struct client *client)
+void request_forget_client(struct client *client)
 {
 	struct request *request, *next;
 
-	DL_FOREACH_SAFE(queue->first, request, next)
+	DL_FOREACH_SAFE(client->account->waiting, request, next)
 		if (request->client == client)
-			request_queue_remove(queue, request);
+			request_dequeue(request);
 }

@@ -5,8 +5,8 @@
 /*
  * Requests: what a client asks, after its HELLO, and what it is answered. Values in, values out; no socket.
  *
- * A request that can't be answered at once waits in a queue, first come first served, and is tried again when something was released,
- * until its deadline.
+ * A request that can't be answered at once waits in the queue of its user, first come first served, and is tried again when something
+ * was released, until its deadline.
  */
 
 #include "proto/channel.h"
@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct account;
 struct client;
 struct registry;
 struct report_server;
@@ -23,32 +24,24 @@ struct report_server;
 #define REQUEST_MAX_DEADLINE_MS     3600000
 #define REQUEST_DEFAULT_DEADLINE_MS 5000
 
-/* The most that wait for one client. */
-#define REQUEST_MAX_WAITING 64
-
 struct request {
 	struct client *client;
 	struct message message;
 	int fd; /* of an OPEN; else -1 */
 	uint64_t deadline_ms;
+	bool over_quota; /* why it waits: not for the limits, but for the user's quota */
 	bool started;
 	uint64_t bytes_freed;
 	uint64_t maps_freed;
 
 	char *text; /* in the queue: its own copy of the message's text */
-	struct request *prev, *next;
+	struct request *prev, *next; /* account->waiting */
 };
 
 struct answer {
 	struct message message; /* type 0: none is due */
 	int fd;                 /* borrowed; -1 if the answer carries none */
 	char text[PACKET_MAX_BYTES - 64];
-};
-
-struct request_queue {
-	struct request *first;
-	uint64_t n_descriptors; /* that waiting OPENs keep */
-	uint64_t max_descriptors;
 };
 
 enum request_condition { REQUEST_WAITS = 1 };
@@ -61,7 +54,7 @@ void request_deinit(struct request *request);
 
 /*
  * Does what is asked. 0 if @answer is filled, which may be that of an error; REQUEST_WAITS if it can't be done yet. @in_turn: no
- * other request of its type waits before this one.
+ * other request of its type and user waits before this one.
  */
 int request_run(struct request *request, struct registry *registry, const struct report_server *server, bool in_turn,
 		struct answer *answer);
@@ -72,16 +65,16 @@ void request_expire(struct request *request, struct registry *registry, struct a
 /* Fills @answer with an error: a positive errno value, and a sentence in the manner of printf(3). */
 void request_refuse(struct answer *answer, uint32_t serial, int error, const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-/* Moves a request, from anywhere, to the end of the queue. 0, -EDQUOT if too many wait, -ENOMEM; it is the caller's then. */
-int request_queue_add(struct request_queue *queue, struct request *request);
+/* Moves a request, from anywhere, to the end of its user's queue. 0, -EDQUOT if too many wait, -ENOMEM; it is the caller's then. */
+int request_enqueue(struct request *request, const struct registry *registry);
 
-/* Whether a request of this type that comes now would be the first to wait. */
-bool request_queue_lacks(const struct request_queue *queue, uint32_t type);
+/* Whether a request of this type that comes now would be the first of the user to wait. */
+bool request_is_first(const struct account *account, uint32_t type);
 
-/* Takes a request out of the queue and frees it. */
-void request_queue_remove(struct request_queue *queue, struct request *request);
+/* Takes a request out of its queue and frees it. */
+void request_dequeue(struct request *request);
 
 /* Removes all of a client. */
-void request_queue_forget(struct request_queue *queue, const struct client *client);
+void request_forget_client(struct client *client);
 
 #endif

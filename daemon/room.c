@@ -8,35 +8,27 @@
 #include "daemon/lease.h"
 #include "daemon/region.h"
 #include "daemon/registry.h"
+#include "daemon/share.h"
+#include "proto/pulse.h"
+#include "proto/util.h"
 
-#include <string.h>
+/* What will be gone, or is handed over. */
+struct gone {
+	uint64_t bytes;
+	uint64_t maps;
+	struct holding own; /* of the account that needs room */
+};
 
-static bool fits_if_gone(const struct registry *registry, const struct need *need, uint64_t bytes_gone, uint64_t maps_gone)
+static bool fits_if_gone(const struct registry *registry, const struct need *need, const struct gone *gone)
 {
-	return registry->usage.memory - bytes_gone + need->bytes <= registry->limits.memory &&
-	       registry->usage.maps - maps_gone + need->maps <= registry->limits.maps;
+	return registry->usage.memory - gone->bytes + need->bytes <= registry->limits.memory &&
+	       registry->usage.maps - gone->maps + need->maps <= registry->limits.maps &&
+	       account_may_hold(registry, need->account, &need->own, &gone->own);
 }
 
 bool room_fits(const struct registry *registry, const struct need *need)
 {
-	return fits_if_gone(registry, need, 0, 0);
-}
-
-/* ---- eviction ---- */
-
-/* Whether enough is evicted, even if it is still draining. */
-typedef bool enough_fn(const struct registry *registry, const struct need *need);
-
-static bool enough_room(const struct registry *registry, const struct need *need)
-{
-	return fits_if_gone(registry, need, registry->usage.draining - need->revived_bytes,
-			    registry->usage.draining_maps - need->revived_maps);
-}
-
-static bool enough_handles(const struct registry *registry, const struct need *need)
-{
-	(void)need;
-	return registry->bare || registry->n_emptying;
+	return fits_if_gone(registry, need, &(struct gone){0});
 }
 
 static bool is_needed(const struct region *region, const struct need *need)
@@ -44,32 +36,58 @@ static bool is_needed(const struct region *region, const struct need *need)
 	return region->file == need->file && region->window >= need->first && region->window <= need->last && !region->detached;
 }
 
-static void evict_oldest(struct registry *registry, const struct need *need, enough_fn *enough)
+/* ---- looking for what was used the longest ago ---- */
+
+/*
+ * A pass over an order: in it each entry comes up once, and once more where it was used since it got its place; a client that keeps
+ * writing its board gets no more. It goes over as many turns of the loop as it takes. False at its end, and if this turn's looks
+ * are used up.
+ */
+static bool look_on(struct registry *registry, uint64_t *pass, uint64_t n)
 {
-	/* Each region comes up once, and once more where it was used since; a client that keeps writing its board gets no more. */
-	uint64_t looks = 2 * (registry->usage.maps - registry->usage.draining_maps);
-	struct region *region, *next;
-
-	for (region = registry->oldest; region && looks && !enough(registry, need); region = next, looks--) {
-		struct region *before = region == registry->oldest ? NULL : region->prev;
-		uint64_t use = region_last_used(registry, region);
-
-		next = region->next;
-		if (is_needed(region, need))
-			continue;
-		if (use > region->last_used) {
-			/* It was used since it was put here: it goes where it belongs, which may be here again. */
-			region_touch(registry, region, use);
-			next = before ? before->next : registry->oldest;
-		} else {
-			region_evict(registry, region);
-		}
+	if (!n)
+		return false;
+	if (!registry->looks) {
+		registry->cut_short = true;
+		return false;
 	}
+	if (!*pass)
+		*pass = 2 * n + 1;
+	registry->looks--;
+	return --*pass;
 }
 
-void room_make(struct registry *registry, const struct need *need)
+/* Whether enough is evicted, even if it is still draining. */
+typedef bool enough_fn(const struct registry *registry, const struct need *need);
+
+static void evict_oldest(struct registry *registry, const struct need *need, enough_fn *enough)
 {
-	evict_oldest(registry, need, enough_room);
+	while (!enough(registry, need) && look_on(registry, &registry->pass, registry->order.n)) {
+		struct region *region = region_oldest(registry, &registry->looks);
+		uint64_t use;
+
+		if (!region)
+			continue;
+		use = region_last_used(registry, region);
+		if (use > region->use.last_used || is_needed(region, need) || !region_evict(registry, region))
+			region_touch(registry, region, use);
+	}
+	if (!registry->cut_short)
+		registry->pass = 0;
+}
+
+/* ---- the limits ---- */
+
+static bool enough_room(const struct registry *registry, const struct need *need)
+{
+	return registry->usage.memory - (registry->usage.draining - need->revived_bytes) + need->bytes <= registry->limits.memory &&
+	       registry->usage.maps - (registry->usage.draining_maps - need->revived_maps) + need->maps <= registry->limits.maps;
+}
+
+static bool enough_handles(const struct registry *registry, const struct need *need)
+{
+	(void)need;
+	return registry->bare || registry->n_emptying;
 }
 
 bool room_make_handle(struct registry *registry, bool in_turn)
@@ -80,6 +98,7 @@ bool room_make_handle(struct registry *registry, bool in_turn)
 		return false;
 	if (registry->usage.handles < registry->limits.handles)
 		return true;
+	pulse_advance(registry->pulse);
 	evict_oldest(registry, &nothing, enough_handles);
 	if (!registry->bare)
 		return false;
@@ -87,40 +106,124 @@ bool room_make_handle(struct registry *registry, bool in_turn)
 	return true;
 }
 
+/* ---- the quota of a user ---- */
+
+static bool enough_of_quota(const struct registry *registry, const struct need *need)
+{
+	const struct holding *draining = &need->account->draining, *revived = &need->own_revived;
+	struct holding gone = {
+		.memory = draining->memory - revived->memory,
+		.maps = draining->maps - revived->maps,
+		.handles = draining->handles - revived->handles,
+		.leases = draining->leases,
+	};
+
+	return account_may_hold(registry, need->account, &need->own, &gone);
+}
+
+/* Recalls what the user has used the longest ago. False if that is not enough, or not yet. */
+static bool recall_oldest(struct registry *registry, const struct need *need)
+{
+	struct account *account = need->account;
+	bool enough;
+
+	while (!(enough = enough_of_quota(registry, need)) && look_on(registry, &account->pass, account->order.n)) {
+		struct share *share = share_oldest(account, &registry->looks);
+
+		if (!share)
+			continue;
+		if (is_needed(share->region, need))
+			share_touch(share, share_last_used(registry, share));
+		else
+			share_recall_if_idle(registry, share);
+	}
+	if (!registry->cut_short)
+		account->pass = 0;
+	return enough;
+}
+
+/*
+ * What is asked for is used now. So it is looked at last, with what is pinned: later than all that was used until now, since another epoch
+ * begins.
+ */
+static void touch_needed(struct registry *registry, const struct need *need)
+{
+	uint64_t now = pulse_instant(pulse_advance(registry->pulse));
+
+	for (uint64_t window = need->first; window <= need->last; window++) {
+		struct region *region = region_find(need->file, window);
+		struct share *share = region ? share_find(region, need->account) : NULL;
+
+		if (region)
+			region_touch(registry, region, now);
+		if (share)
+			share_touch(share, now);
+	}
+}
+
+bool room_make(struct registry *registry, const struct need *need)
+{
+	touch_needed(registry, need);
+	if (!recall_oldest(registry, need))
+		return false;
+	evict_oldest(registry, need, enough_room);
+	return true;
+}
+
 /* ---- victims of the client that asks ---- */
+
+static bool is_all_named(const struct region *region)
+{
+	const struct share *share;
+
+	DL_FOREACH(region->shares, share)
+		if (share->n_named < share->n_holds)
+			return false;
+	return true;
+}
+
+/* A share goes when all leases of it have been named, and a region when all of its shares have. */
+static void name_hold(const struct hold *hold, const struct need *need, struct gone *gone)
+{
+	struct share *share = hold->share;
+	const struct region *region = share->region;
+
+	if (++share->n_named < share->n_holds || is_needed(region, need))
+		return;
+	gone->own.memory += region->length;
+	gone->own.maps++;
+	if ((region->draining || region->detached) && is_all_named(region)) {
+		gone->bytes += region->length;
+		gone->maps++;
+	}
+}
 
 bool room_fits_without(const struct registry *registry, struct client *client, const struct need *need)
 {
-	uint64_t bytes = 0, maps = 0;
+	struct gone gone = {0};
 	struct lease *lease;
 	uint32_t n = 0;
 
-	/* A region goes when all leases on it have been named. */
 	DL_FOREACH2(client->untold, lease, next_untold)
 	{
 		if (n++ == MESSAGE_MAX_SLOTS)
 			break;
-		for (uint64_t i = 0; i < lease->n_holds; i++) {
-			struct region *region = lease->holds[i].region;
-
-			if (++region->n_named == region->n_holds && (region->draining || region->detached) &&
-			    !is_needed(region, need)) {
-				bytes += region->length;
-				maps++;
-			}
-		}
+		for (uint64_t i = 0; i < lease->n_holds; i++)
+			name_hold(&lease->holds[i], need, &gone);
 	}
 	DL_FOREACH2(client->untold, lease, next_untold)
 		for (uint64_t i = 0; i < lease->n_holds; i++)
-			lease->holds[i].region->n_named = 0;
+			lease->holds[i].share->n_named = 0;
 
-	return fits_if_gone(registry, need, bytes, maps);
+	return fits_if_gone(registry, need, &gone);
 }
 
-void room_take_victims(struct registry *registry, struct client *client, struct slot_list *victims)
+void room_take_victims(struct registry *registry, struct client *client, struct lease *heir, struct slot_list *victims)
 {
 	while (client->untold && victims->n < MESSAGE_MAX_SLOTS) {
-		victims->refs[victims->n++] = client->untold->ref;
-		lease_end(registry, client->untold);
+		struct lease *lease = client->untold;
+
+		victims->refs[victims->n++] = lease->ref;
+		lease_bequeath(registry, lease, heir);
 	}
 }

@@ -9,35 +9,46 @@
  * unmap are the very one that asks, it is told in the answer, and the room is there.
  */
 
+#include "daemon/account.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
 struct client;
 struct file;
+struct lease;
 struct registry;
 struct slot_list;
 
-/* Room for a number of new regions on a run of windows, of which those that are there must stay. */
+/* What a lease on a run of windows needs: room for regions that are not there, while those that are must stay. */
 struct need {
 	uint64_t bytes;
 	uint64_t maps;
 	uint64_t revived_bytes; /* of regions of the run that are draining, and will be live again */
 	uint64_t revived_maps;
+	bool awaits; /* one of the run is coming: another client has to unmap something for it first */
 	const struct file *file;
 	uint64_t first, last;
+
+	struct account *account; /* the user's, and what the lease adds to it */
+	struct holding own;
+	struct holding own_revived; /* of what is draining there, what the run holds */
 };
 
 /* Whether there is room now. */
 bool room_fits(const struct registry *registry, const struct need *need);
 
-/* Evicts what has to go. Whether it is room now is another question. */
-void room_make(struct registry *registry, const struct need *need);
+/*
+ * Recalls and evicts what has to go, within what may be looked at in this turn. Whether it is room now is another question. False if the
+ * user's quota is in the way, and too much of what the user has is pinned.
+ */
+bool room_make(struct registry *registry, const struct need *need);
 
 /* Whether there is room once @client has unmapped what was just recalled from it, and it was not told yet. */
 bool room_fits_without(const struct registry *registry, struct client *client, const struct need *need);
 
-/* Ends such leases, and lists them. */
-void room_take_victims(struct registry *registry, struct client *client, struct slot_list *victims);
+/* Hands what such leases count for over to @heir, and lists them. */
+void room_take_victims(struct registry *registry, struct client *client, struct lease *heir, struct slot_list *victims);
 
 /*
  * Makes room for one more open file. False if it is only on its way, everything is in use, or others wait before this one (not

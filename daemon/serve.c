@@ -48,10 +48,11 @@ static void announce(const struct options *options)
 int command_serve(int argc, char **argv)
 {
 	_cleanup_(freep) struct service *service = NULL;
-	struct options options;
+	struct options options = {0};
 	char complaint[512];
 	int finished, r;
 
+	limits_default(&options.limits);
 	r = options_parse(&options, argc, argv, &finished);
 	if (r != EXIT_DONE || finished)
 		return r;

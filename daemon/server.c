@@ -3,6 +3,7 @@
 
 #include "daemon/server.h"
 
+#include "daemon/account.h"
 #include "daemon/lease.h"
 #include "daemon/peer.h"
 #include "proto/pulse.h"
@@ -31,27 +32,73 @@
 void server_wake(struct server *server)
 {
 	server->registry.now_ms = uv_now(&server->loop);
+	registry_begin_turn(&server->registry);
 }
 
-static void retry_waiting(struct server *server)
+/* Tries a request again. True if it was answered, and is gone. */
+static bool retry(struct server *server, struct request *request, bool in_turn)
+{
+	struct answer *answer = &server->answer;
+	int r = REQUEST_WAITS;
+
+	if (in_turn)
+		r = request_run(request, &server->registry, &server->report, true, answer);
+	if (r == REQUEST_WAITS) {
+		if (server->registry.now_ms < request->deadline_ms)
+			return false;
+		request_expire(request, &server->registry, answer);
+	}
+	peer_answer(peer_of_client(request->client), answer);
+	request_dequeue(request);
+	return true;
+}
+
+/* Answers one request of a user: of each type the first that waits is tried. False if none could be. */
+static bool serve_one(struct server *server, struct account *account)
 {
 	bool waits[MESSAGE_ERROR] = {0}; /* by type: whether one of it goes on waiting */
 	struct request *request, *next;
 
-	DL_FOREACH_SAFE(server->waiting.first, request, next)
+	DL_FOREACH_SAFE(account->waiting, request, next)
 	{
-		bool in_turn = !waits[request->message.type];
+		uint32_t type = request->message.type;
 
-		if (request_run(request, &server->registry, &server->report, in_turn, &server->answer) == REQUEST_WAITS) {
-			if (server->registry.now_ms < request->deadline_ms) {
-				waits[request->message.type] = true;
-				continue;
-			}
-			request_expire(request, &server->registry, &server->answer);
-		}
-		peer_answer(peer_of_client(request->client), &server->answer);
-		request_queue_remove(&server->waiting, request);
+		if (retry(server, request, !waits[type]))
+			return true;
+		waits[type] = true;
 	}
+	return false;
+}
+
+/* Users take turns: whose request was answered goes behind the others. */
+static void serve_waiting(struct server *server)
+{
+	struct registry *registry = &server->registry;
+	struct account *account, *next;
+
+	if (!server->look_again && server->releases_seen == registry->releases)
+		return;
+	server->look_again = false;
+	server->releases_seen = registry->releases;
+	DL_FOREACH_SAFE(registry->accounts, account, next)
+	{
+		if (!serve_one(server, account))
+			continue;
+		DL_DELETE(registry->accounts, account);
+		DL_APPEND(registry->accounts, account);
+		/* It may have been the last, and there may be more for it. */
+		next = next ? next : account;
+	}
+}
+
+static bool is_waiting(const struct server *server)
+{
+	const struct account *account;
+
+	DL_FOREACH(server->registry.accounts, account)
+		if (account->waiting)
+			return true;
+	return false;
 }
 
 static void fail_late(struct server *server)
@@ -89,6 +136,7 @@ static void ring_bells(struct server *server)
 }
 
 static void on_impatient(uv_timer_t *timer);
+static void on_busy(uv_idle_t *idle);
 static void on_second(uv_timer_t *timer);
 static void on_connection(uv_poll_t *poll, int status, int events);
 
@@ -105,7 +153,7 @@ void server_settle(struct server *server)
 	do {
 		fail_late(server);
 		end_failed(server);
-		retry_waiting(server);
+		serve_waiting(server);
 	} while (server->some_failed);
 
 	ring_bells(server);
@@ -114,7 +162,9 @@ void server_settle(struct server *server)
 	if (server->stopping)
 		return;
 	set_timer(&server->second, on_second, SECOND_MS, server->peers);
-	set_timer(&server->impatient, on_impatient, IMPATIENT_MS, server->waiting.first || server->registry.recalled);
+	set_timer(&server->impatient, on_impatient, IMPATIENT_MS, is_waiting(server) || server->registry.recalled);
+	if (server->registry.cut_short && is_waiting(server))
+		uv_idle_start(&server->busy, on_busy);
 	if (server->n_peers < server->registry.limits.clients && !uv_is_active((uv_handle_t *)&server->accepting))
 		uv_poll_start(&server->accepting, UV_READABLE, on_connection);
 }
@@ -124,6 +174,17 @@ static void on_impatient(uv_timer_t *timer)
 	struct server *server = timer->data;
 
 	server->registry.ticks++;
+	server->look_again = true;
+	server_wake(server);
+	server_settle(server);
+}
+
+static void on_busy(uv_idle_t *idle)
+{
+	struct server *server = idle->data;
+
+	uv_idle_stop(idle);
+	server->look_again = true;
 	server_wake(server);
 	server_settle(server);
 }
@@ -213,7 +274,8 @@ static int start(struct server *server, const struct limits *limits, const char 
 	}
 	uv_timer_init(&server->loop, &server->second);
 	uv_timer_init(&server->loop, &server->impatient);
-	server->accepting.data = server->second.data = server->impatient.data = server;
+	uv_idle_init(&server->loop, &server->busy);
+	server->accepting.data = server->second.data = server->impatient.data = server->busy.data = server;
 	registry_init(&server->registry, limits, server->pulse);
 	return 0;
 }
@@ -238,7 +300,6 @@ int server_init(struct server *server, const struct limits *limits, const char *
 		return r;
 	}
 
-	server->waiting.max_descriptors = limits->clients;
 	server->report = (struct report_server){.socket = server->listener.path, .started_ms = uv_now(&server->loop)};
 	server_wake(server);
 	server_settle(server);
@@ -266,6 +327,7 @@ void server_stop(struct server *server)
 	server_settle(server);
 	uv_close((uv_handle_t *)&server->second, NULL);
 	uv_close((uv_handle_t *)&server->impatient, NULL);
+	uv_close((uv_handle_t *)&server->busy, NULL);
 }
 
 void server_deinit(struct server *server)

@@ -24,13 +24,15 @@ struct server {
 	uv_loop_t loop;
 	uv_poll_t accepting;
 	uv_timer_t second;  /* runs while a client is connected */
-	uv_timer_t impatient; /* runs while a request waits, or a client has to unmap */
+	uv_timer_t impatient; /* runs while a request waits, or a client has to unmap: then the boards are looked at */
+	uv_idle_t busy;       /* runs while the last turn was too short to look at all that might be evicted */
+	bool look_again;      /* at what waits, whether or not something was released */
 	bool stopping;
 
 	struct listener listener;
 	struct registry registry;
 	struct report_server report;
-	struct request_queue waiting;
+	uint64_t releases_seen; /* of the registry, when what waits was last tried */
 	struct pulse *pulse;
 	int pulse_fd;
 

@@ -130,6 +130,8 @@ int status_print_json(struct smmap_client *client)
 		r = add_section(client, root, "clients", FIGURES_CLIENTS);
 	if (!r)
 		r = add_section(client, root, "files", FIGURES_FILES);
+	if (!r)
+		r = add_section(client, root, "users", FIGURES_USERS);
 	if (!r && json_dumpf(root, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII) < 0)
 		r = -EIO;
 	if (!r)

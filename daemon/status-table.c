@@ -118,7 +118,7 @@ static int print_limits(const struct figures_summary *summary)
 static int print_summary(void *data, const void *row)
 {
 	const struct figures_summary *summary = row;
-	char pinned[SIZE_TEXT_MAX], draining[SIZE_TEXT_MAX], window[SIZE_TEXT_MAX];
+	char pinned[SIZE_TEXT_MAX], draining[SIZE_TEXT_MAX], window[SIZE_TEXT_MAX], quota[SIZE_TEXT_MAX];
 	uint64_t asked = summary->hits + summary->grants;
 	int r;
 
@@ -132,6 +132,8 @@ static int print_summary(void *data, const void *row)
 
 	printf("\n%s of the memory is pinned, %s draining; a window is %s.\n", size_print(summary->pinned_bytes, pinned),
 	       size_print(summary->draining_bytes, draining), size_print(summary->limit_window_bytes, window));
+	printf("One user may lease %s in %" PRIu64 " regions of %" PRIu64 " files, with %" PRIu64 " clients.\n",
+	       size_print(summary->quota_memory_bytes, quota), summary->quota_maps, summary->quota_handles, summary->quota_clients);
 	printf("Clients: %" PRIu64 " (this one is counted), with %" PRIu64 " leases.\n", summary->clients, summary->leases);
 	printf("Since the start: %" PRIu64 " grants, %" PRIu64 " hits", summary->grants, summary->hits);
 	if (asked)
@@ -141,7 +143,22 @@ static int print_summary(void *data, const void *row)
 	return 0;
 }
 
-/* ---- clients and files ---- */
+/* ---- users, clients and files ---- */
+
+static int add_user(void *data, const void *row)
+{
+	const struct figures_user *user = row;
+	struct libscols_line *line = add_line(data);
+	const uint64_t counts[] = {user->leased_maps, user->leased_handles, user->leases, user->files, user->clients, user->requests};
+	int r;
+
+	if (!line)
+		return -ENOMEM;
+	r = set_size(line, 0, user->leased_bytes);
+	for (size_t i = 0; !r && i < sizeof(counts) / sizeof(counts[0]); i++)
+		r = set(line, i + 1, "%" PRIu64, counts[i]);
+	return r ? r : set(line, 7, "%" PRIu32, user->uid);
+}
 
 static int add_client(void *data, const void *row)
 {
@@ -200,11 +217,14 @@ static int print_section(struct smmap_client *client, enum figures_section secti
 
 int status_print_tables(struct smmap_client *client, bool clients, bool files)
 {
+	static const char *const of_users[] = {"LEASED", "MAPS", "FILES", "LEASES", "OPEN FILES", "CLIENTS", "WAITING", "UID"};
 	static const char *const of_clients[] = {"PID", "UID", "LEASES", "MAPPED", "PINNED", "OLDEST PIN", "NAME"};
 	static const char *const of_files[] = {"SIZE", "MAPPED", "REGIONS", "CLIENTS", "PATH"};
 	int r;
 
 	r = figures_ask(client, FIGURES_SUMMARY, print_summary, NULL);
+	if (!r && clients)
+		r = print_section(client, FIGURES_USERS, of_users, 8, add_user);
 	if (!r && clients)
 		r = print_section(client, FIGURES_CLIENTS, of_clients, 7, add_client);
 	if (!r && files)

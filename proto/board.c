@@ -14,9 +14,9 @@
 #include <sys/mman.h>
 
 #define PINS              UINT64_C(0x0000000000ffffff)
-#define STALE             UINT64_C(0x0000000001000000)
-#define CLAIMED_BY_SERVER UINT64_C(0x0000000002000000)
-#define CLAIMED_BY_CLIENT UINT64_C(0x0000000004000000)
+#define CLAIMED_BY_SERVER UINT64_C(0x0000000001000000)
+#define CLAIMED_BY_CLIENT UINT64_C(0x0000000002000000)
+#define STALE             UINT64_C(0x8000000000000000)
 #define CLAIMED           (CLAIMED_BY_SERVER | CLAIMED_BY_CLIENT)
 #define ONE_GENERATION    (UINT64_C(1) << 32)
 
@@ -25,7 +25,7 @@ _Static_assert(sizeof(_Atomic uint64_t) == 8, "the layout is shared between proc
 
 static uint32_t generation_of(uint64_t state)
 {
-	return (uint32_t)(state >> 32);
+	return (uint32_t)((state & ~STALE) >> 32);
 }
 
 static size_t board_bytes(uint32_t n_slots)
@@ -64,6 +64,13 @@ void board_deinit(struct board *board)
 	if (board->slots)
 		munmap(board->slots, board_bytes(board->n_slots));
 	*board = (struct board){0};
+}
+
+void board_forget(const struct board *board)
+{
+	if (board->slots)
+		mmap(board->slots, board_bytes(board->n_slots), PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
 }
 
 void board_grant(struct board_slot *slot, uint32_t second)
@@ -139,6 +146,18 @@ void board_free(struct board_slot *slot)
 void board_mark_stale(struct board_slot *slot)
 {
 	atomic_fetch_or_explicit(&slot->state, STALE, memory_order_release);
+}
+
+uint32_t board_next_generation(uint32_t generation)
+{
+	return generation_of(((uint64_t)generation << 32) + ONE_GENERATION);
+}
+
+const uint32_t *board_watch(const struct board_slot *slot)
+{
+	const uint32_t *halves = (const uint32_t *)&slot->state;
+
+	return &halves[__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__];
 }
 
 bool board_is_pinned(const struct board_slot *slot)

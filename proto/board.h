@@ -11,11 +11,13 @@
  *
  * All in one word, `state`:
  *
- *   bits 63..32  generation: which of the leases that this slot has had. A look-up that comes late finds another generation
- *   bit  26      claimed by the client: it is about to unmap the lease on its own account
- *   bit  25      claimed by the server: the lease is recalled
- *   bit  24      stale: the file changed underneath; the lease is valid, but must not be pinned anew
+ *   bit  63      stale: the file changed underneath; the lease is valid, but must not be pinned anew
+ *   bits 62..32  generation: which of the leases that this slot has had, from 1 on. A look-up that comes late finds another one
+ *   bit  25      claimed by the client: it is about to unmap the lease on its own account
+ *   bit  24      claimed by the server: the lease is recalled
  *   bits 23..0   pins
+ *
+ * Its upper half is all that a cursor has to look at while it stays where it is: see board_watch().
  *
  * The server never believes a board: every operation that it does is wait-free and bounded, and whatever the client wrote there,
  * only the client's own leases are concerned.
@@ -82,6 +84,18 @@ void board_free(struct board_slot *slot);
 
 /* Marks the lease stale: pins stay, new ones fail. */
 void board_mark_stale(struct board_slot *slot);
+
+/* The generation that comes after another one. */
+uint32_t board_next_generation(uint32_t generation);
+
+/*
+ * Where the upper half of a slot's state is: as long as it is equal to the generation of a pinned lease, that is not stale. In memory that
+ * was never written it is 0, which is no generation.
+ */
+const uint32_t *board_watch(const struct board_slot *slot);
+
+/* Puts memory that was never written where the board is: in a child after a fork, which must not touch its parent's. */
+void board_forget(const struct board *board);
 
 bool board_is_pinned(const struct board_slot *slot);
 bool board_is_stale(const struct board_slot *slot);

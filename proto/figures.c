@@ -17,6 +17,13 @@ static const struct field summary[] = {
 	SUMMARY(FIELD_U64, "limits.handles", limit_handles),
 	SUMMARY(FIELD_U64, "limits.maps", limit_maps),
 	SUMMARY(FIELD_U64, "limits.window_bytes", limit_window_bytes),
+	SUMMARY(FIELD_U64, "quotas.memory_bytes", quota_memory_bytes),
+	SUMMARY(FIELD_U64, "quotas.maps", quota_maps),
+	SUMMARY(FIELD_U64, "quotas.handles", quota_handles),
+	SUMMARY(FIELD_U64, "quotas.leases", quota_leases),
+	SUMMARY(FIELD_U64, "quotas.files", quota_files),
+	SUMMARY(FIELD_U64, "quotas.clients", quota_clients),
+	SUMMARY(FIELD_U64, "quotas.requests", quota_requests),
 	SUMMARY(FIELD_U64, "usage.memory_bytes", memory_bytes),
 	SUMMARY(FIELD_U64, "usage.pinned_bytes", pinned_bytes),
 	SUMMARY(FIELD_U64, "usage.draining_bytes", draining_bytes),
@@ -56,10 +63,22 @@ static const struct field file[] = {
 	ROW(FIELD_U64, figures_file, clients),
 };
 
+static const struct field user[] = {
+	ROW(FIELD_U32, figures_user, uid),
+	ROW(FIELD_U64, figures_user, clients),
+	ROW(FIELD_U64, figures_user, files),
+	ROW(FIELD_U64, figures_user, leases),
+	ROW(FIELD_U64, figures_user, leased_bytes),
+	ROW(FIELD_U64, figures_user, leased_maps),
+	ROW(FIELD_U64, figures_user, leased_handles),
+	ROW(FIELD_U64, figures_user, requests),
+};
+
 static const struct layout layouts[FIGURES_N_SECTIONS] = {
 	[FIGURES_SUMMARY] = LAYOUT(summary),
 	[FIGURES_CLIENTS] = LAYOUT(client),
 	[FIGURES_FILES] = LAYOUT(file),
+	[FIGURES_USERS] = LAYOUT(user),
 };
 
 const struct layout *figures_layout(uint32_t section)

@@ -14,6 +14,7 @@ enum figures_section {
 	FIGURES_SUMMARY, /* one row, struct figures_summary */
 	FIGURES_CLIENTS, /* a row for each client, struct figures_client */
 	FIGURES_FILES,   /* a row for each file that the asking user may see, struct figures_file */
+	FIGURES_USERS,   /* a row for each user who has a client, struct figures_user */
 	FIGURES_N_SECTIONS,
 };
 
@@ -27,6 +28,14 @@ struct figures_summary {
 	uint64_t limit_handles;
 	uint64_t limit_maps;
 	uint64_t limit_window_bytes;
+
+	uint64_t quota_memory_bytes; /* of each user */
+	uint64_t quota_maps;
+	uint64_t quota_handles;
+	uint64_t quota_leases;
+	uint64_t quota_files;
+	uint64_t quota_clients;
+	uint64_t quota_requests;
 
 	uint64_t memory_bytes;
 	uint64_t pinned_bytes;
@@ -61,6 +70,18 @@ struct figures_file {
 	uint64_t mapped_bytes;
 	uint64_t regions;
 	uint64_t clients;
+};
+
+/* What one user has of each quota. */
+struct figures_user {
+	uint32_t uid;
+	uint64_t clients;
+	uint64_t files;
+	uint64_t leases;
+	uint64_t leased_bytes;
+	uint64_t leased_maps;
+	uint64_t leased_handles;
+	uint64_t requests;
 };
 
 /* The fields of a section's rows; NULL if there is no such section. */

@@ -57,12 +57,6 @@ int memory_attach(int fd, size_t size, int protection, void **memory)
 	map = mmap(NULL, size, protection, MAP_SHARED, fd, 0);
 	if (map == MAP_FAILED)
 		return -errno;
-	if (madvise(map, size, MADV_DONTFORK) < 0) {
-		int r = -errno;
-
-		munmap(map, size);
-		return r;
-	}
 
 	*memory = map;
 	return 0;

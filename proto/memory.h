@@ -16,8 +16,7 @@ int memory_create(const char *name, size_t size, void **memory, int *fd);
 int memory_seal_writes(int fd);
 
 /*
- * Maps @size bytes of @fd, received from a peer, with @protection; not in children after a fork. -EPROTO if it is not sealed or has
- * another size, or -errno.
+ * Maps @size bytes of @fd, received from a peer, with @protection. -EPROTO if it is not sealed or has another size, or -errno.
  */
 int memory_attach(int fd, size_t size, int protection, void **memory);
 

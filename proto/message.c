@@ -16,7 +16,7 @@
 #define HEAD FIELD(FIELD_U32, type), FIELD(FIELD_U32, serial)
 
 static const struct field hello[] = {HEAD, FIELD(FIELD_U32, hello.version), FIELD(FIELD_TEXT, hello.name)};
-static const struct field open[] = {HEAD, FIELD(FIELD_TEXT, open.label)};
+static const struct field open[] = {HEAD, FIELD(FIELD_TEXT, open.label), FIELD(FIELD_U32, open.deadline_ms)};
 static const struct field lease[] = {
 	HEAD,
 	FIELD(FIELD_U64, lease.file),

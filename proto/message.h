@@ -68,6 +68,7 @@ struct message_hello {
 
 struct message_open {
 	struct text label;
+	uint32_t deadline_ms;
 };
 
 struct message_lease {

@@ -44,6 +44,11 @@ int pulse_attach(const struct pulse **pulse, int fd)
 	r = memory_attach(fd, pulse_bytes(), PROT_READ, &memory);
 	if (r < 0)
 		return r;
+	if (madvise(memory, pulse_bytes(), MADV_DONTFORK) < 0) {
+		r = -errno;
+		pulse_free(memory);
+		return r;
+	}
 	*pulse = memory;
 	return 0;
 }

@@ -29,7 +29,8 @@ struct pulse {
 /* Creates the page, writable for the caller alone; *@fd is the caller's to send around. 0 or -errno. */
 int pulse_create(struct pulse **pulse, int *fd);
 
-/* Maps the page behind @fd, which stays the caller's, for reading. 0, -EPROTO, or -errno. */
+/* Maps the page behind @fd, which stays the caller's, for reading; it is not there in a child after a
+ * fork. 0, -EPROTO, or -errno. */
 int pulse_attach(const struct pulse **pulse, int fd);
 
 /* Unmaps it, either side's; NULL is fine. */

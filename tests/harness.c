@@ -161,14 +161,15 @@ static void await_serving(int fd)
 void harness_start_at(struct harness_server *server, const char *socket, const char *const *options)
 {
 	char option[PATH_MAX + 16];
-	const char *arguments[MAX_OPTIONS + 3] = {harness_program(), option};
+	/* Most tests are of one user, who may have all. */
+	const char *arguments[MAX_OPTIONS + 4] = {harness_program(), option, "--user-share=100%"};
 	int pipes[2];
-	size_t n = 2;
+	size_t n = 3;
 
 	snprintf(server->socket, sizeof(server->socket), "%s", socket);
 	snprintf(option, sizeof(option), "--socket=%s", socket);
 	for (; *options; options++) {
-		ck_assert_uint_lt(n, MAX_OPTIONS + 2);
+		ck_assert_uint_lt(n, MAX_OPTIONS + 3);
 		arguments[n++] = *options;
 	}
 

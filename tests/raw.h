@@ -169,7 +169,7 @@ static inline void raw_start(struct raw *raw, const struct harness_server *serve
 
 static inline uint64_t raw_open_as(struct raw *raw, int descriptor, const char *label)
 {
-	struct message request = {.type = MESSAGE_OPEN, .open = {.label = text_of(label)}}, answer;
+	struct message request = {.type = MESSAGE_OPEN, .open = {.label = text_of(label), .deadline_ms = RAW_LONG_MS}}, answer;
 
 	raw_ask(raw, &request, descriptor, &answer);
 	ck_assert_uint_eq(answer.type, MESSAGE_OPENED);

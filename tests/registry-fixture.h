@@ -7,6 +7,7 @@
  * small real files. A window is two pages.
  */
 
+#include "daemon/account.h"
 #include "daemon/client.h"
 #include "daemon/file.h"
 #include "daemon/lease.h"
@@ -44,12 +45,14 @@ static struct slot_list victims;
 
 static inline void add_user(struct user *user, uid_t uid)
 {
+	struct account *account;
 	struct board board;
 	int fd;
 
 	ck_assert_int_eq(board_create(&board, N_SLOTS, &fd), 0);
 	close(fd);
-	client_init(&user->client, 1, uid, text_of("test"), &board);
+	ck_assert_int_eq(account_get(&account, &registry, uid), 0);
+	client_init(&user->client, 1, account, text_of("test"), &board);
 	registry_add_client(&registry, &user->client);
 }
 
@@ -57,13 +60,28 @@ static inline void remove_user(struct user *user)
 {
 	registry_remove_client(&registry, &user->client);
 	client_deinit(&user->client);
+	account_put(&registry, user->client.account);
 	memset(&user->client, 0, sizeof(user->client));
+}
+
+/* Has them be another user. */
+static inline void become(struct user *user, uid_t uid)
+{
+	remove_user(user);
+	add_user(user, uid);
 }
 
 static inline void start_with_window(uint64_t window, uint64_t memory, uint64_t handles, uint64_t maps)
 {
-	struct limits limits = {.memory = memory, .handles = handles, .maps = maps, .window = window};
+	struct limits limits = {
+		.memory = memory,
+		.handles = handles,
+		.maps = maps,
+		.window = window,
+		.quota = {MANY * MANY * WINDOW, MANY * MANY, MANY * MANY, MANY * MANY, MANY * MANY, MANY, MANY},
+	};
 	int fd;
+
 
 	ck_assert_int_eq(pulse_create(&pulse, &fd), 0);
 	close(fd);
@@ -109,6 +127,7 @@ static inline int try_open(struct user *user, const char *name, bool identified,
 
 	request.fd = open(name + strspn(name, "/"), O_RDONLY | O_CLOEXEC);
 	ck_assert_int_ge(request.fd, 0);
+	registry_begin_turn(&registry);
 	ck_assert_int_eq(descriptor_check(request.fd, &facts), 0);
 	r = registry_open(&registry, &user->client, &request, &file);
 	close_fd(request.fd);
@@ -137,6 +156,7 @@ static inline int ask(struct user *user, const struct lease_request *request)
 {
 	int r;
 
+	registry_begin_turn(&registry);
 	victims.n = 0;
 	grant = (struct lease_grant){0};
 	r = registry_lease(&registry, &user->client, request, &grant, &victims);
@@ -182,6 +202,13 @@ static inline struct slot_ref idle_lease(struct user *user, uint64_t file, uint6
 static inline bool release(struct user *user, struct slot_ref ref)
 {
 	return registry_release(&registry, &user->client, &ref);
+}
+
+/* The client unmaps what the answer has named. */
+static inline void unmap_victims(struct user *user)
+{
+	for (uint32_t i = 0; i < victims.n; i++)
+		ck_assert(release(user, victims.refs[i]));
 }
 
 static inline const struct region *region_of(uint64_t file, uint64_t window)

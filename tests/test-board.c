@@ -86,6 +86,7 @@ START_TEST(test_generation)
 		ck_assert(!board_pin(slot, generation - 1, 1));
 		ck_assert(!board_is_pinned(slot));
 		ck_assert(board_pin(slot, generation, 1));
+		ck_assert_uint_eq(*board_watch(slot), generation);
 		board_unpin(slot, 51);
 		ck_assert_int_eq(board_claim(slot, BOARD_SERVER), BOARD_CLAIM_WON);
 		board_mark_stale(slot);
@@ -100,13 +101,19 @@ START_TEST(test_generation)
 	ck_assert_uint_eq(atomic_load(&slot->state) >> 32, 3);
 
 	/* After the last generation comes the first. */
-	atomic_store(&slot->state, UINT64_C(0xffffffff) << 32);
-	ck_assert(board_pin(slot, UINT32_MAX, 1));
-	board_unpin(slot, 1);
-	board_free(slot);
-	ck_assert_uint_eq(atomic_load(&slot->state), 0);
-	ck_assert(!board_pin(slot, UINT32_MAX, 1));
-	ck_assert(board_pin(slot, 0, 1));
+	for (int stale = 0; stale < 2; stale++) {
+		atomic_store(&slot->state, (uint64_t)INT32_MAX << 32);
+		ck_assert(board_pin(slot, INT32_MAX, 1));
+		board_unpin(slot, 1);
+		if (stale)
+			board_mark_stale(slot);
+		board_free(slot);
+		ck_assert_uint_eq(atomic_load(&slot->state), 0);
+		ck_assert(!board_pin(slot, INT32_MAX, 1));
+		ck_assert(board_pin(slot, 0, 1));
+	}
+	ck_assert_uint_eq(board_next_generation(1), 2);
+	ck_assert_uint_eq(board_next_generation(INT32_MAX), 0);
 	stop();
 }
 END_TEST
@@ -159,10 +166,10 @@ START_TEST(test_claim)
 
 	/* The bit tells whose it is. */
 	ck_assert_int_eq(board_claim(slot, BOARD_SERVER), BOARD_CLAIM_WON);
-	ck_assert_uint_eq(atomic_load(&slot->state), UINT64_C(2) << 32 | UINT64_C(1) << 25);
+	ck_assert_uint_eq(atomic_load(&slot->state), UINT64_C(2) << 32 | UINT64_C(1) << 24);
 	board_free(slot);
 	ck_assert_int_eq(board_claim(slot, BOARD_CLIENT), BOARD_CLAIM_WON);
-	ck_assert_uint_eq(atomic_load(&slot->state), UINT64_C(3) << 32 | UINT64_C(1) << 26);
+	ck_assert_uint_eq(atomic_load(&slot->state), UINT64_C(3) << 32 | UINT64_C(1) << 25);
 	stop();
 }
 END_TEST
@@ -173,6 +180,7 @@ START_TEST(test_stale)
 	board_grant(slot, 1);
 	board_mark_stale(slot);
 	ck_assert(board_is_stale(slot) && board_is_pinned(slot));
+	ck_assert_uint_ne(*board_watch(slot), 0);
 	/* Who stands on it stays there, and may add to that. */
 	ck_assert(!board_pin(slot, 0, 1));
 	board_pin_again(slot);
@@ -206,18 +214,19 @@ START_TEST(test_hostile)
 		atomic_store(&slot->pinned_since, (uint32_t)harness_random());
 
 		ck_assert_int_eq(board_is_pinned(slot), (state & 0xffffff) != 0);
-		ck_assert_int_eq(board_is_stale(slot), (state >> 24 & 1) != 0);
+		ck_assert_int_eq(board_is_stale(slot), (state >> 63) != 0);
 		(void)board_last_used(slot);
 		(void)board_hits(slot);
 		(void)board_pinned_since(slot);
-		expected = state >> 25 & 3 ? BOARD_CLAIM_CLAIMED : state & 0xffffff ? BOARD_CLAIM_PINNED : BOARD_CLAIM_WON;
+		expected = state >> 24 & 3 ? BOARD_CLAIM_CLAIMED : state & 0xffffff ? BOARD_CLAIM_PINNED : BOARD_CLAIM_WON;
 		claim = board_claim(slot, BOARD_SERVER);
 		ck_assert_int_eq(claim, expected);
-		ck_assert_uint_eq(atomic_load(&slot->state), claim == BOARD_CLAIM_WON ? state | UINT64_C(1) << 25 : state);
+		ck_assert_uint_eq(atomic_load(&slot->state), claim == BOARD_CLAIM_WON ? state | UINT64_C(1) << 24 : state);
 		board_mark_stale(slot);
 		board_grant(slot, 1);
 		board_free(slot);
-		ck_assert_uint_eq(atomic_load(&slot->state) >> 24 & 7, 0);
+		ck_assert_uint_eq(atomic_load(&slot->state) >> 24 & 3, 0);
+		ck_assert(!board_is_stale(slot));
 		ck_assert_uint_eq(board_last_used(slot), 0);
 		ck_assert_uint_eq(board_hits(slot), 0);
 	}
@@ -247,6 +256,15 @@ START_TEST(test_attach)
 	board_unpin(&theirs.slots[64], 77);
 	ck_assert(!board_is_pinned(&board.slots[64]));
 	ck_assert_uint_eq(board_last_used(&board.slots[64]), 77);
+
+	/* One that is forgotten is another, and of no generation. */
+	board_free(&board.slots[64]);
+	board_forget(&theirs);
+	ck_assert_uint_eq(*board_watch(&theirs.slots[64]), 0);
+	board_grant(&theirs.slots[64], 3);
+	ck_assert(!board_is_pinned(&board.slots[64]));
+	ck_assert_uint_eq(*board_watch(&board.slots[64]), 1);
+	board_forget(&(struct board){0});
 
 	/* Nobody can take the memory away. */
 	ck_assert_int_eq(ftruncate(fd, 0), -1);

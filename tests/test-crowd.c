@@ -140,7 +140,7 @@ START_TEST(test_reopen_after_max_handles)
 	ck_assert_uint_eq(raw_lease(&b, more[1], 0, 1).file_size, 2);
 
 	/* Both have pinned regions now: opening waits, until one of them is idle. */
-	request = (struct message){.type = MESSAGE_OPEN, .open = {.label = text_of("file")}};
+	request = (struct message){.type = MESSAGE_OPEN, .open = {.label = text_of("file"), .deadline_ms = RAW_LONG_MS}};
 	fd = open("file", O_RDONLY | O_CLOEXEC);
 	raw_send(&a, &request, fd);
 	close(fd);

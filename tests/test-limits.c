@@ -13,7 +13,8 @@
 
 static char complaint[1024];
 
-static const struct limits good = {.memory = UINT64_C(1) << 30, .handles = 1, .maps = 1, .window = UINT64_C(1) << 20};
+static const struct limits good = {.memory = UINT64_C(1) << 30, .handles = 1, .maps = 1, .window = UINT64_C(1) << 20,
+				   .user_percent = 75};
 
 static int check(struct limits limits)
 {
@@ -59,6 +60,7 @@ START_TEST(test_check)
 	ck_assert_uint_eq(limits.handles, LIMITS_DEFAULT_HANDLES);
 	ck_assert_uint_eq(limits.maps, LIMITS_DEFAULT_MAPS);
 	ck_assert_uint_eq(limits.window, UINT64_C(64) << 20);
+	ck_assert_uint_eq(limits.user_percent, 75);
 	ck_assert_int_eq(check(good), 0);
 
 	limits = good;

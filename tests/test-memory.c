@@ -65,31 +65,32 @@ START_TEST(test_seal_writes)
 }
 END_TEST
 
-/* What was attached is not in a child. */
+/* ---- the pulse ---- */
+
+/* It is not in a child. */
 START_TEST(test_fork)
 {
 	size_t size = (size_t)page_size();
-	void *ours, *theirs;
+	const struct pulse *theirs;
 	unsigned char resident;
+	struct pulse *pulse;
 	int fd, status;
 	pid_t pid;
 
-	ck_assert_int_eq(memory_create("test", size, &ours, &fd), 0);
-	ck_assert_int_eq(memory_attach(fd, size, PROT_READ, &theirs), 0);
-	ck_assert_int_eq(mincore(theirs, size, &resident), 0);
+	ck_assert_int_eq(pulse_create(&pulse, &fd), 0);
+	ck_assert_int_eq(pulse_attach(&theirs, fd), 0);
+	ck_assert_int_eq(mincore((void *)(uintptr_t)theirs, size, &resident), 0);
 	pid = fork();
 	ck_assert_int_ge(pid, 0);
 	if (!pid)
-		_exit(mincore(theirs, size, &resident) < 0 && errno == ENOMEM ? 0 : 1);
+		_exit(mincore((void *)(uintptr_t)theirs, size, &resident) < 0 && errno == ENOMEM ? 0 : 1);
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	munmap(theirs, size);
-	munmap(ours, size);
+	pulse_free(theirs);
+	pulse_free(pulse);
 	close(fd);
 }
 END_TEST
-
-/* ---- the pulse ---- */
 
 START_TEST(test_pulse)
 {

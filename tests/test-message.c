@@ -40,7 +40,7 @@ static void fill(uint32_t type, uint32_t small, uint64_t large, size_t n)
 		in.hello = (struct message_hello){.version = small, .name = text};
 		break;
 	case MESSAGE_OPEN:
-		in.open.label = text;
+		in.open = (struct message_open){.label = text, .deadline_ms = small};
 		break;
 	case MESSAGE_LEASE:
 		in.lease = (struct message_lease){
@@ -162,8 +162,8 @@ START_TEST(test_round_trip)
 	ck_assert_uint_eq(out.leased.victims.refs[2].generation, 3);
 	fill(MESSAGE_OPEN, 1, 1, 5);
 	assert_round_trip();
-	ck_assert_int_eq(message_encode(&in, bytes, 100), 9);
-	ck_assert_mem_eq(bytes, "\x93\x02\x01\xa5xxxxx", 9);
+	ck_assert_int_eq(message_encode(&in, bytes, 100), 10);
+	ck_assert_mem_eq(bytes, "\x94\x02\x01\xa5xxxxx\x01", 10);
 	ck_assert_uint_eq(message_descriptors(&out), 1);
 	fill(MESSAGE_WELCOME, 1, 1, 0);
 	ck_assert_uint_eq(message_descriptors(&in), 3);
@@ -205,7 +205,7 @@ START_TEST(test_most)
 		ck_assert_int_eq(decode(bytes, 6 + 3 * n), n > 256 ? -EBADMSG : 0);
 	}
 	for (uint32_t n = 4096; n <= 4097; n++) {
-		memcpy(bytes, (uint8_t[]){0x93, MESSAGE_OPEN, 1, 0xda, 0x10, (uint8_t)(n - 4096)}, 6);
+		memcpy(bytes, (uint8_t[]){0x93, MESSAGE_DROP, 1, 0xda, 0x10, (uint8_t)(n - 4096)}, 6);
 		ck_assert_int_eq(decode(bytes, 6 + n), n > 4096 ? -EBADMSG : 0);
 	}
 
@@ -310,9 +310,9 @@ START_TEST(test_wrong_fields)
 	ck_assert_int_eq(DECODE(0x93, MESSAGE_CLOSE, 1, 0xca, 0, 0, 0, 0), -EBADMSG);
 	ck_assert_int_eq(DECODE(0x93, MESSAGE_CLOSE, 1, 0x80), -EBADMSG);
 	/* Text is not binary, nor the other way. */
-	ck_assert_int_eq(DECODE(0x93, MESSAGE_OPEN, 1, 0xa1, 'x'), 0);
-	ck_assert_int_eq(DECODE(0x93, MESSAGE_OPEN, 1, 0xc4, 1, 'x'), -EBADMSG);
-	ck_assert_int_eq(DECODE(0x93, MESSAGE_OPEN, 1, 7), -EBADMSG);
+	ck_assert_int_eq(DECODE(0x93, MESSAGE_DROP, 1, 0xa1, 'x'), 0);
+	ck_assert_int_eq(DECODE(0x93, MESSAGE_DROP, 1, 0xc4, 1, 'x'), -EBADMSG);
+	ck_assert_int_eq(DECODE(0x93, MESSAGE_DROP, 1, 7), -EBADMSG);
 	ck_assert_int_eq(DECODE(0x94, MESSAGE_FIGURES, 1, 0, 0xc4, 1, 'x'), 0);
 	ck_assert_int_eq(DECODE(0x94, MESSAGE_FIGURES, 1, 0, 0xa1, 'x'), -EBADMSG);
 	/* Slots are arrays of two numbers. */

@@ -158,7 +158,7 @@ END_TEST
 
 START_TEST(test_victims)
 {
-	struct slot_ref ref, wide, shared;
+	struct slot_ref ref, ref3, new, wide, shared;
 	uint64_t a;
 
 	start(3 * WINDOW, MANY, MANY);
@@ -167,16 +167,24 @@ START_TEST(test_victims)
 	wide = idle_lease(one, a, 0, 2);
 	ref = lease(one, a, 2, 1);
 	/* One window would be enough, the lease is on two: the second stays warm. */
-	lease(one, a, 3, 1);
+	new = lease(one, a, 3, 1);
 	ck_assert_uint_eq(victims.n, 1);
 	ck_assert_uint_eq(victims.refs[0].slot, wide.slot);
 	ck_assert_uint_eq(victims.refs[0].generation, wide.generation);
 	ck_assert_uint_ne(grant.lease->ref.slot, wide.slot);
 	assert_usage(6, 3, 1);
 	ck_assert(!has(a, 0) && has(a, 1) && has(a, 2) && has(a, 3));
-	ck_assert(!pin(one, wide) && !release(one, wide));
+	/* What is new is not for others before the old is unmapped. */
+	ck_assert(!pin(one, wide));
+	ck_assert_int_eq(try_lease(other, a, 3 * WINDOW, 1), REGISTRY_NO_ROOM);
+	ck_assert_ptr_null(region_of(a, 3)->address);
+	ck_assert(release(one, wide) && !release(one, wide));
+	ck_assert_ptr_nonnull(region_of(a, 3)->address);
 	ck_assert_ptr_null(registry.recalled);
-	unpin(one, grant.lease->ref);
+	ref3 = lease(other, a, 3, 1);
+	unpin(other, ref3);
+	ck_assert(release(other, ref3));
+	unpin(one, new);
 
 	/* Where another client leases it too, room is only on its way. */
 	shared = lease(other, a, 2, 1);
@@ -188,8 +196,9 @@ START_TEST(test_victims)
 	ck_assert_int_eq(try_lease(one, a, 4 * WINDOW, 3 * WINDOW), 0);
 	ck_assert_uint_eq(victims.n, 2);
 	assert_usage(6, 3, 1);
-	unpin(one, grant.lease->ref);
 	ref = grant.lease->ref;
+	unpin(one, ref);
+	unmap_victims(one);
 
 	/* What the bell has told is not told again. */
 	ck_assert_int_eq(try_lease(other, a, 0, 1), REGISTRY_NO_ROOM);
@@ -350,8 +359,8 @@ START_TEST(test_collect)
 	struct slot_ref ref;
 
 	start(MANY * WINDOW, MANY, MANY);
-	other->client.uid = 2000;
-	third->client.uid = 0;
+	become(other, 2000);
+	become(third, 0);
 	mine = new_file(one, "mine", 3 * WINDOW - PAGE);
 	theirs = new_file(other, "theirs", WINDOW);
 	shared = new_file(one, "shared", WINDOW);
@@ -392,8 +401,8 @@ START_TEST(test_drop)
 	struct slot_ref ref;
 
 	start(MANY * WINDOW, MANY, MANY);
-	other->client.uid = 2000;
-	third->client.uid = 0;
+	become(other, 2000);
+	become(third, 0);
 	ck_assert_int_eq(mkdir("d", 0700), 0);
 	harness_make_file("d/x", WINDOW);
 	harness_make_file("d/theirs", 1);

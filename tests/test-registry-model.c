@@ -7,7 +7,7 @@
 
 #include "tests/registry-fixture.h"
 
-#define N_STEPS    20000
+#define N_STEPS    1000000
 #define N_USERS    3
 #define N_PATHS    5
 #define MAX_PAGES  18
@@ -32,12 +32,15 @@ static struct model_region {
 	int file;
 	uint64_t window;
 	uint64_t last_used;
-	bool draining, detached;
+	bool draining, detached, coming, unmapped;
 	const struct region *real;
 } regions[N_REGIONS];
 
 static struct model_lease {
-	uint64_t regions; /* a bit for each; 0: not used */
+	bool used;
+	uint64_t regions; /* a bit for each; none is left when they were handed over to an heir */
+	int heir;         /* the lease that can be mapped when this one is unmapped; -1: none */
+	int n_awaited;    /* leases that have to go before */
 	uint64_t end;     /* its last page in the file, and one */
 	int user;
 	struct slot_ref ref;
@@ -48,6 +51,7 @@ static struct model_lease {
 
 static uint64_t opened[N_USERS][N_PATHS];
 static int step;
+static uint64_t epoch_before; /* a grant, which advances it */
 static uint64_t evicted_use; /* of the last that was evicted in this step */
 
 static bool is_on(const struct model_lease *held, int r)
@@ -102,24 +106,48 @@ static void settle(int r)
 	for (int l = 0; l < MAX_LEASES; l++)
 		if (is_on(&leases[l], r))
 			return;
-	if (!regions[r].draining && !regions[r].detached)
+	if (!regions[r].draining && !regions[r].detached && !regions[r].unmapped)
 		return;
 	regions[r] = (struct model_region){0};
 	if (!n_regions(file, false))
 		files[file].bare_since = step;
 }
 
-static void end_lease(struct model_lease *ended)
+static void give_up_regions(struct model_lease *lease)
 {
-	struct model_lease was = *ended;
+	uint64_t had = lease->regions;
 
-	*ended = (struct model_lease){0};
+	lease->regions = 0;
 	for (int r = 0; r < N_REGIONS; r++) {
-		if (!is_on(&was, r))
+		if (!(had >> r & 1))
 			continue;
-		regions[r].last_used = max_u64(regions[r].last_used, was.last_used);
+		regions[r].last_used = max_u64(regions[r].last_used, lease->last_used);
 		settle(r);
 	}
+}
+
+/* The regions of a lease are not coming any more; if they are mapped now, they are there. */
+static void arrive(const struct model_lease *lease, bool mapped)
+{
+	for (int r = 0; r < N_REGIONS; r++) {
+		if (!is_on(lease, r))
+			continue;
+		regions[r].coming = false;
+		regions[r].unmapped = regions[r].unmapped && !mapped;
+	}
+}
+
+static void end_lease(struct model_lease *ended)
+{
+	if (ended->n_awaited)
+		arrive(ended, false);
+	for (int l = 0; l < MAX_LEASES; l++)
+		if (leases[l].used && leases[l].heir >= 0 && &leases[leases[l].heir] == ended)
+			leases[l].heir = -1;
+	if (ended->heir >= 0 && !--leases[ended->heir].n_awaited)
+		arrive(&leases[ended->heir], true);
+	give_up_regions(ended);
+	*ended = (struct model_lease){0};
 }
 
 static bool model_is_pinned(int r)
@@ -149,15 +177,21 @@ static void evict(int r)
 	settle(r);
 }
 
-/* Whether the registry still has it in its order. */
+/* Whether the registry still has it in its order. Its memory may be another's by now. */
 static bool is_live(const struct model_region *region)
 {
-	const struct region *real;
+	const struct file *file = file_find(&registry, files[region->file].id);
+	const struct region *real = NULL;
 
-	DL_FOREACH(registry.oldest, real)
-		if (real == region->real && real->file->id == files[region->file].id && real->window == region->window)
-			return true;
-	return false;
+	if (!file)
+		return false;
+	if (region->detached)
+		DL_SEARCH_SCALAR(file->detached, real, window, region->window);
+	while (region->detached && real && real != region->real)
+		real = real->next;
+	if (!region->detached)
+		real = region_find(file, region->window);
+	return real && real == region->real && real->window == region->window && !real->draining;
 }
 
 /*
@@ -208,47 +242,52 @@ static bool fits_without(int user, int file, uint64_t first, uint64_t last, uint
 	return fits(pages, maps);
 }
 
-static void detach(int r)
+/* Leases that reach past the end are stale for good, and taken back as soon as nothing pins them. */
+static void cut(int r)
 {
-	regions[r].detached = true;
 	for (int l = 0; l < MAX_LEASES; l++) {
-		if (!is_on(&leases[l], r) || leases[l].end <= files[regions[r].file].pages)
+		if (!is_on(&leases[l], r) || (leases[l].end <= files[regions[r].file].pages && !leases[l].stale))
 			continue;
 		leases[l].stale = true;
 		if (!leases[l].n_pins)
 			leases[l].recalled = true;
 	}
-	settle(r);
 }
 
 static void refresh(int file)
 {
 	files[file].pages = files[file].disk;
 	for (int r = 0; r < N_REGIONS; r++) {
-		const struct model_region *region = &regions[r];
+		struct model_region *region = &regions[r];
+		bool reached = 2 * region->window < files[file].pages && region->pages <= window_pages(file, region->window);
 
-		if (region->pages && region->file == file && !region->detached &&
-		    (2 * region->window >= files[file].pages || region->pages > window_pages(file, region->window)))
-			detach(r);
+		if (!region->pages || region->file != file || (reached && !region->detached))
+			continue;
+		region->detached = true;
+		cut(r);
+		settle(r);
 	}
 }
 
 /* Of all on the list, in any order. */
-static void take_victims(int user)
+static void take_victims(int user, struct model_lease *heir)
 {
 	uint32_t n = 0;
 
 	for (int l = 0; l < MAX_LEASES; l++) {
 		bool named = false;
 
-		if (!leases[l].regions || leases[l].user != user || !leases[l].recalled || leases[l].told)
+		if (!leases[l].used || leases[l].user != user || !leases[l].recalled || leases[l].told)
 			continue;
 		for (uint32_t i = 0; i < victims.n; i++)
 			named = named || (victims.refs[i].slot == leases[l].ref.slot &&
 					  victims.refs[i].generation == leases[l].ref.generation);
 		ck_assert(named);
 		n++;
-		end_lease(&leases[l]);
+		leases[l].told = true;
+		leases[l].heir = (int)(heir - leases);
+		heir->n_awaited++;
+		give_up_regions(&leases[l]);
 	}
 	ck_assert_uint_eq(victims.n, n);
 }
@@ -258,28 +297,46 @@ static int new_region(int file, uint64_t window)
 	for (int r = 0; r < N_REGIONS; r++) {
 		if (regions[r].pages)
 			continue;
-		regions[r] = (struct model_region){.pages = 1, .file = file, .window = window, .real = region_of(files[file].id, window)};
+		regions[r] = (struct model_region){
+			.pages = 1,
+			.file = file,
+			.window = window,
+			.unmapped = true,
+			.real = region_of(files[file].id, window),
+		};
 		return r;
 	}
 	ck_abort_msg("too many regions");
 }
 
-static void grant_lease(int user, int file, uint64_t first, uint64_t last)
+static void grant_lease(int user, int file, uint64_t first, uint64_t last, bool must_unmap)
 {
 	struct model_lease *new = leases;
 
-	while (new->regions)
+	while (new->used)
 		new++;
-	*new = (struct model_lease){.user = user, .ref = grant.lease->ref, .n_pins = 1};
+	*new = (struct model_lease){.used = true, .user = user, .ref = grant.lease->ref, .n_pins = 1, .heir = -1};
 	new->end = min_u64(2 * last + 2, files[file].pages);
 	for (uint64_t window = first; window <= last; window++) {
 		int r = find_region(file, window);
 
 		if (r < 0)
 			r = new_region(file, window);
+		else
+			regions[r].unmapped = regions[r].unmapped || regions[r].pages < window_pages(file, window);
 		regions[r].pages = window_pages(file, window);
 		regions[r].last_used = pulse_instant(pulse_epoch(pulse));
 		new->regions |= UINT64_C(1) << r;
+	}
+	if (must_unmap)
+		take_victims(user, new);
+	else
+		ck_assert_uint_eq(victims.n, 0);
+	for (int r = 0; r < N_REGIONS; r++) {
+		if (!is_on(new, r))
+			continue;
+		regions[r].coming = regions[r].unmapped && must_unmap;
+		regions[r].unmapped = regions[r].coming;
 	}
 	ck_assert_uint_eq(grant.lease->offset, first * WINDOW);
 	ck_assert_uint_eq(grant.lease->length, min_u64((last + 1) * WINDOW, files[file].pages * PAGE) - first * WINDOW);
@@ -289,7 +346,7 @@ static void grant_lease(int user, int file, uint64_t first, uint64_t last)
 static int model_lease(int user, int file, const struct lease_request *request)
 {
 	uint64_t first, last, pages = 0, maps = 0, revived_pages = 0, revived_maps = 0;
-	bool must_unmap;
+	bool must_unmap, awaits = false;
 
 	if (opened[user][file] != files[file].id) {
 		opened[user][file] = 0;
@@ -312,9 +369,14 @@ static int model_lease(int user, int file, const struct lease_request *request)
 		}
 		pages += window_pages(file, window) - (r < 0 ? 0 : regions[r].pages);
 		maps += r < 0;
+		awaits = awaits || (r >= 0 && regions[r].coming);
 	}
-	if (pages && !request->in_turn)
+	if (awaits || (pages && !request->in_turn))
 		return REGISTRY_NO_ROOM;
+	/* What is asked for is used now, if room has to be made for it. */
+	for (uint64_t window = first; window <= last; window++)
+		if (!fits(n_pages(false) + pages, n_maps(false) + maps) && find_region(file, window) >= 0)
+			regions[find_region(file, window)].last_used = pulse_instant(epoch_before + 1);
 	while (!fits(n_pages(false) - (n_pages(true) - revived_pages) + pages, n_maps(false) - (n_maps(true) - revived_maps) + maps))
 		if (!evict_oldest(file, first, last, false))
 			break;
@@ -328,18 +390,14 @@ static int model_lease(int user, int file, const struct lease_request *request)
 
 		pages += window_pages(file, last + 1) - (r < 0 ? 0 : regions[r].pages);
 		maps += r < 0;
-		if ((r >= 0 && regions[r].draining) || !fits(n_pages(false) + pages, n_maps(false) + maps))
+		if ((r >= 0 && (regions[r].draining || regions[r].coming)) || !fits(n_pages(false) + pages, n_maps(false) + maps))
 			break;
 		last++;
 	}
 	for (uint64_t window = first; window <= last; window++)
 		if (find_region(file, window) >= 0)
 			regions[find_region(file, window)].draining = false;
-	if (must_unmap)
-		take_victims(user);
-	else
-		ck_assert_uint_eq(victims.n, 0);
-	grant_lease(user, file, first, last);
+	grant_lease(user, file, first, last, must_unmap);
 	return 0;
 }
 
@@ -448,9 +506,10 @@ static void step_lease(int user, int file)
 	int r;
 
 	for (int l = 0; l < MAX_LEASES; l++)
-		is_free = is_free || !leases[l].regions;
+		is_free = is_free || !leases[l].used;
 	if (!request.file || !is_free)
 		return;
+	epoch_before = pulse_epoch(pulse);
 	r = ask(&users[user], &request);
 	ck_assert_int_eq(r, model_lease(user, file, &request));
 }
@@ -521,12 +580,13 @@ static void step_tell(int user)
 static void step_end(int user)
 {
 	for (int l = 0; l < MAX_LEASES; l++)
-		while (leases[l].regions && leases[l].user == user && leases[l].n_pins)
+		while (leases[l].used && leases[l].user == user && leases[l].n_pins)
 			unpin_model(&leases[l]);
 	remove_user(&users[user]);
-	for (int l = 0; l < MAX_LEASES; l++)
-		if (leases[l].regions && leases[l].user == user)
-			end_lease(&leases[l]);
+	for (uint32_t slot = 0; slot <= MAX_LEASES; slot++)
+		for (int l = 0; l < MAX_LEASES; l++)
+			if (leases[l].used && leases[l].user == user && leases[l].ref.slot == slot)
+				end_lease(&leases[l]);
 	for (int file = 0; file < N_PATHS; file++)
 		close_model(user, file);
 	add_user(&users[user], 1000);
@@ -537,7 +597,7 @@ static struct model_lease *pick_lease(void)
 {
 	int first = pick(MAX_LEASES), i = 0;
 
-	while (i < MAX_LEASES - 1 && !leases[(first + i) % MAX_LEASES].regions)
+	while (i < MAX_LEASES - 1 && !leases[(first + i) % MAX_LEASES].used)
 		i++;
 	return &leases[(first + i) % MAX_LEASES];
 }
@@ -562,7 +622,7 @@ static void take_step(void)
 		step_collect(user);
 	else if (what < 56)
 		step_end(user);
-	else if (!some->regions)
+	else if (!some->used)
 		return;
 	else if (what < 62)
 		step_pin(some);
@@ -574,11 +634,8 @@ static void take_step(void)
 
 static void assert_same(void)
 {
-	uint64_t n_live = 0, n_leases = 0;
-	const struct region *real;
+	uint64_t n_live = registry.order.n, n_leases = 0;
 
-	DL_FOREACH(registry.oldest, real)
-		n_live++;
 	for (int r = 0; r < N_REGIONS; r++) {
 		const struct model_region *region = &regions[r];
 
@@ -588,11 +645,13 @@ static void assert_same(void)
 		if (!region->detached)
 			ck_assert_ptr_eq(region_of(files[region->file].id, region->window), region->real);
 		ck_assert_uint_eq(region->real->length, region->pages * PAGE);
+		ck_assert_int_eq(region->real->coming, region->coming);
+		ck_assert_int_eq(region->real->mapped < region->real->length, region->unmapped);
 		n_live -= !region->draining;
 	}
 	ck_assert_uint_eq(n_live, 0);
 	for (int l = 0; l < MAX_LEASES; l++)
-		n_leases += leases[l].regions != 0;
+		n_leases += leases[l].used;
 
 	assert_usage(n_pages(false), n_maps(false), (uint64_t)n_handles());
 	ck_assert_uint_eq(registry.usage.draining, n_pages(true) * PAGE);

@@ -118,10 +118,11 @@ START_TEST(test_too_many_files)
 	struct file *file;
 
 	start(MANY * WINDOW, 2, MANY);
-	users[0].client.uid = 0;
+	registry.limits.quota.files = 100;
+	become(one, 0);
 	harness_make_file("a", 1);
-	/* What the server has let go of still counts for the client. */
-	for (int i = 0; i < CLIENT_MAX_FILES; i++) {
+	/* What the server has let go of still counts for the user. */
+	for (int i = 0; i < 100; i++) {
 		open_file(one, "a");
 		ck_assert(!registry_close_files(&registry, &one->client, NULL));
 	}
@@ -307,11 +308,11 @@ START_TEST(test_slots)
 	assert_usage(2, 1, 1);
 	ck_assert_uint_eq(registry.usage.leases, N_SLOTS);
 	lease(other, a, 0, 1);
-	ck_assert(release(one, (struct slot_ref){.slot = 7}));
-	ck_assert(!release(one, (struct slot_ref){.slot = 7, .generation = 1}));
+	ck_assert(release(one, (struct slot_ref){.slot = 7, .generation = 1}));
+	ck_assert(!release(one, (struct slot_ref){.slot = 7, .generation = 2}));
 	ck_assert(!release(one, (struct slot_ref){.slot = N_SLOTS}));
 	ck_assert(!release(one, (struct slot_ref){.slot = UINT32_MAX, .generation = UINT32_MAX}));
-	ck_assert_uint_eq(lease(one, a, 0, 1).generation, 1);
+	ck_assert_uint_eq(lease(one, a, 0, 1).generation, 2);
 	stop();
 }
 END_TEST
@@ -324,7 +325,7 @@ START_TEST(test_failed_map)
 	unsigned long pages;
 	FILE *statm;
 
-	start_with_window(window, 4 * window, MANY, MANY);
+	start_with_window(window, 7 * window, MANY, MANY);
 	a = new_file(one, "a", 0);
 	b = new_file(one, "b", 0);
 	ck_assert_int_eq(truncate("a", (off_t)(3 * window)), 0);
@@ -346,6 +347,9 @@ START_TEST(test_failed_map)
 	ck_assert_int_eq(setrlimit(RLIMIT_AS, &saved), 0);
 	ck_assert_ptr_null(grant.lease);
 	ck_assert_uint_eq(victims.n, 0);
+	/* What was mapped until then stays warm. */
+	ck_assert_uint_eq(registry.usage.memory, 5 * window);
+	ck_assert(has(a, 0) && !has(a, 2));
 	stop();
 }
 END_TEST

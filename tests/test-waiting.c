@@ -72,7 +72,7 @@ static void assert_times_out(struct raw *raw, uint32_t deadline_ms, pid_t holder
 	send_window(raw, 9, deadline_ms);
 	raw_receive(raw, &answer);
 	raw_assert_error(&answer, ETIMEDOUT, sentence);
-	snprintf(pid, sizeof(pid), "pid %d)", (int)holder);
+	snprintf(pid, sizeof(pid), "pid %d,", (int)holder);
 	ck_assert_msg(strstr(sentence, "max-memory") && strstr(sentence, pid) && strstr(sentence, name), "it says: %s", sentence);
 }
 
@@ -229,9 +229,18 @@ START_TEST(test_own_victims)
 	ck_assert_uint_eq(leased.victims.n, 1);
 	ck_assert(raw_same(&leased.victims.refs[0], &leases[1]));
 	ck_assert(!raw_pin(&a, &leases[1]));
-	ck_assert_uint_eq(raw_summary(&observer).leases, 2);
 	ck_assert_uint_eq(raw_summary(&observer).memory_bytes, 2 * WINDOW);
 	ck_assert_uint_eq(raw_summary(&observer).waits, 0);
+	/* The slot is not free before it is unmapped, and the new window not for others. */
+	ck_assert_uint_eq(raw_summary(&observer).leases, 3);
+	send_window(&b, 2, RAW_LONG_MS);
+	raw_await_waits(&observer, 1);
+	ck_assert(!raw_is_answered(&b));
+	raw_release(&a, &leases[1]);
+	leases[1] = raw_receive_leased(&b).lease;
+	raw_unpin(&b, &leases[1]);
+	raw_release(&b, &leases[1]);
+	ck_assert_uint_eq(raw_summary(&observer).leases, 2);
 	ck_assert_int_eq(channel_wait(a.bell, POLLIN, 0), 0);
 	ck_assert(raw_pin(&a, &leases[0]));
 	raw_unpin(&a, &leases[0]);
@@ -241,6 +250,8 @@ START_TEST(test_own_victims)
 	leased = raw_lease(&a, file, 4 * WINDOW, 2 * WINDOW);
 	ck_assert_uint_eq(leased.length, 2 * WINDOW);
 	ck_assert_uint_eq(leased.victims.n, 2);
+	raw_release(&a, &leased.victims.refs[0]);
+	raw_release(&a, &leased.victims.refs[1]);
 	ck_assert_uint_eq(raw_summary(&observer).leases, 1);
 	stop();
 }
