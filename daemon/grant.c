@@ -185,7 +185,7 @@ static int grant_lease(struct registry *registry, struct client *client, struct 
 	}
 
 	if (must_unmap) {
-		room_take_victims(registry, client, lease, victims);
+		room_take_victims(registry, client, need, lease, victims);
 		await_victims(lease);
 	}
 	commit(registry, lease);

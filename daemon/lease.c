@@ -60,31 +60,45 @@ void lease_grant_pin(struct lease *lease, uint32_t second)
 
 /* ---- the end ---- */
 
-static void give_up_regions(struct registry *registry, struct lease *lease)
+void lease_give_up(struct registry *registry, struct hold *hold)
 {
-	uint64_t use = lease_last_used(registry, lease);
+	uint64_t use = lease_last_used(registry, hold->lease);
+	struct region *region = hold->share->region;
 
-	for (uint64_t i = 0; i < lease->n_holds; i++) {
-		struct region *region = lease->holds[i].share->region;
+	share_drop(hold, use);
+	region_touch(registry, region, use);
+	region_settle(registry, region);
+}
 
-		share_drop(&lease->holds[i], use);
-		region_touch(registry, region, use);
-		region_settle(registry, region);
-	}
-	lease->n_holds = 0;
+static void count_excess(struct registry *registry, uint64_t bytes, uint64_t maps)
+{
+	registry->usage.memory += bytes;
+	registry->usage.draining += bytes;
+	registry->usage.maps += maps;
+	registry->usage.draining_maps += maps;
+}
+
+void lease_await(struct registry *registry, struct lease *lease, uint64_t excess_bytes, uint64_t excess_maps)
+{
+	lease->excess_bytes = excess_bytes;
+	lease->excess_maps = excess_maps;
+	count_excess(registry, excess_bytes, excess_maps);
 }
 
 /* Nothing keeps others from its regions any more. */
-static void arrive(struct lease *lease)
+static void arrive(struct registry *registry, struct lease *lease)
 {
+	count_excess(registry, -lease->excess_bytes, -lease->excess_maps);
+	lease->excess_bytes = lease->excess_maps = 0;
 	for (uint64_t i = 0; i < lease->n_holds; i++)
-		lease->holds[i].share->region->coming = false;
+		if (lease->holds[i].share)
+			lease->holds[i].share->region->coming = false;
 }
 
 /* The client has unmapped all that had to go for a lease. Where mapping it fails now, the next grant of these regions tries again. */
 static void complete(struct registry *registry, struct lease *lease)
 {
-	arrive(lease);
+	arrive(registry, lease);
 	region_map_missing(registry, lease->holds, lease->n_holds);
 }
 
@@ -93,7 +107,10 @@ static void disinherit(struct registry *registry, struct lease *heir)
 {
 	struct lease *lease;
 
-	arrive(heir);
+	if (!heir->n_awaited)
+		return;
+	arrive(registry, heir);
+	heir->n_awaited = 0;
 	DL_FOREACH(registry->recalled, lease)
 		if (lease->heir == heir)
 			lease->heir = NULL;
@@ -104,15 +121,16 @@ void lease_end(struct registry *registry, struct lease *lease)
 	struct account *account = lease->client->account;
 
 	registry->counters.hits += board_hits(slot_of(lease));
-	if (lease->n_awaited)
-		disinherit(registry, lease);
+	disinherit(registry, lease);
 	if (lease->heir && !--lease->heir->n_awaited)
 		complete(registry, lease->heir);
 	if (lease->recalled)
 		DL_DELETE(registry->recalled, lease);
 	if (lease->recalled && !lease->told)
 		lease_tell(registry, lease);
-	give_up_regions(registry, lease);
+	for (uint64_t i = 0; i < lease->n_holds; i++)
+		if (lease->holds[i].share)
+			lease_give_up(registry, &lease->holds[i]);
 
 	client_free_slot(lease->client, lease->ref.slot);
 	account->held.leases--;
@@ -154,7 +172,7 @@ void lease_tell(struct registry *registry, struct lease *lease)
 void lease_bequeath(struct registry *registry, struct lease *lease, struct lease *heir)
 {
 	lease_tell(registry, lease);
-	give_up_regions(registry, lease);
+	disinherit(registry, lease);
 	lease->heir = heir;
 	heir->n_awaited++;
 }

@@ -9,9 +9,9 @@
  * It is live until it is recalled, which needs that nothing pins it, and ends when the client says that it is unmapped, or is
  * gone. The server keeps in its own memory what it has recalled: the board can't change that.
  *
- * A client that asks for more can get the room of its own idle leases at once: it is told to unmap these first, and what they count for
- * is handed over to the new lease. They keep their slots until the client says that they are unmapped. Only then does the server
- * map what is new itself, and let others lease it: at no moment is more mapped than what is counted.
+ * A client that asks for more can get the room of its own idle leases at once: it is told to unmap these first, and what nobody else
+ * has of their regions is given up for the new lease. They keep their slots, and the rest, until the client says that they are unmapped.
+ * Only then does the server map what is new itself, and let others lease it: at no moment is more mapped than what is counted.
  */
 
 #include "proto/message.h"
@@ -45,6 +45,7 @@ struct lease {
 	struct lease *prev_untold, *next_untold; /* client->untold, if it is recalled and not told */
 
 	uint64_t n_awaited;  /* leases that the client has to unmap before this one */
+	uint64_t excess_bytes, excess_maps; /* of what was given up for it, what it does not need: counted until these are unmapped */
 	struct lease *heir;  /* the lease that awaits this one; NULL if none does */
 
 	uint64_t n_holds;
@@ -69,7 +70,13 @@ bool lease_recall(struct registry *registry, struct lease *lease);
 /* The client has been told of the recall, or need not be. */
 void lease_tell(struct registry *registry, struct lease *lease);
 
-/* Hands what a recalled lease counts for over to @heir, another of the same client, which is told of it. */
+/* Gives up one of its regions. */
+void lease_give_up(struct registry *registry, struct hold *hold);
+
+/* More was given up for a lease than it needs: that is draining, until all that it awaits has ended. */
+void lease_await(struct registry *registry, struct lease *lease, uint64_t excess_bytes, uint64_t excess_maps);
+
+/* Has @heir, another lease of the same client, wait for a recalled one of which the client is told with it. */
 void lease_bequeath(struct registry *registry, struct lease *lease, struct lease *heir);
 
 /* Marks it stale if it reaches past @file_size, and takes it back, now or when its pins have ended. */

@@ -182,47 +182,77 @@ static bool is_all_named(const struct region *region)
 	return true;
 }
 
-/* A share goes when all leases of it have been named, and a region when all of its shares have. */
-static void name_hold(const struct hold *hold, const struct need *need, struct gone *gone)
+/* A region goes when all leases on it have been named: where there is another, it may still be mapped. */
+static bool goes(const struct region *region)
 {
-	struct share *share = hold->share;
-	const struct region *region = share->region;
+	return (region->draining || region->detached) && is_all_named(region);
+}
 
-	if (++share->n_named < share->n_holds || is_needed(region, need))
-		return;
-	gone->own.memory += region->length;
-	gone->own.maps++;
-	if ((region->draining || region->detached) && is_all_named(region)) {
-		gone->bytes += region->length;
-		gone->maps++;
-	}
+/* Names the leases that an answer would, and adds what goes with the last of a region to *@gone. */
+static void name_victims(const struct client *client, const struct need *need, struct gone *gone)
+{
+	const struct lease *lease = client->untold;
+
+	for (uint32_t n = 0; lease && n < MESSAGE_MAX_SLOTS; lease = lease->next_untold, n++)
+		for (uint64_t i = 0; i < lease->n_holds; i++) {
+			struct share *share = lease->holds[i].share;
+
+			share->n_named++;
+			if (!goes(share->region) || is_needed(share->region, need))
+				continue;
+			gone->bytes += share->region->length;
+			gone->maps++;
+			gone->own.memory += share->region->length;
+			gone->own.maps++;
+		}
+}
+
+static void forget_names(const struct lease *lease)
+{
+	for (uint64_t i = 0; i < lease->n_holds; i++)
+		if (lease->holds[i].share)
+			lease->holds[i].share->n_named = 0;
 }
 
 bool room_fits_without(const struct registry *registry, struct client *client, const struct need *need)
 {
+	const struct lease *lease;
 	struct gone gone = {0};
-	struct lease *lease;
-	uint32_t n = 0;
 
+	name_victims(client, need, &gone);
 	DL_FOREACH2(client->untold, lease, next_untold)
-	{
-		if (n++ == MESSAGE_MAX_SLOTS)
-			break;
-		for (uint64_t i = 0; i < lease->n_holds; i++)
-			name_hold(&lease->holds[i], need, &gone);
-	}
-	DL_FOREACH2(client->untold, lease, next_untold)
-		for (uint64_t i = 0; i < lease->n_holds; i++)
-			lease->holds[i].share->n_named = 0;
-
+		forget_names(lease);
 	return fits_if_gone(registry, need, &gone);
 }
 
-void room_take_victims(struct registry *registry, struct client *client, struct lease *heir, struct slot_list *victims)
+/* Whether more is counted than may be: a lease was granted for which something has to be given up. */
+static bool is_over(const struct registry *registry, const struct account *account)
 {
+	const struct holding nothing = {0};
+
+	return registry->usage.memory > registry->limits.memory || registry->usage.maps > registry->limits.maps ||
+	       !account_may_hold(registry, account, &nothing, &nothing);
+}
+
+void room_take_victims(struct registry *registry, struct client *client, const struct need *need, struct lease *heir,
+		       struct slot_list *victims)
+{
+	uint64_t bytes = registry->usage.memory, maps = registry->usage.maps;
+	struct gone gone = {0};
+
+	name_victims(client, need, &gone);
+	for (struct lease *lease = client->untold; lease; lease = lease->next_untold)
+		for (uint64_t i = 0; i < lease->n_holds; i++)
+			if (is_over(registry, need->account) && goes(lease->holds[i].share->region))
+				lease_give_up(registry, &lease->holds[i]);
+	bytes -= registry->usage.memory;
+	maps -= registry->usage.maps;
+	lease_await(registry, heir, bytes > need->bytes ? bytes - need->bytes : 0, maps > need->maps ? maps - need->maps : 0);
+
 	while (client->untold && victims->n < MESSAGE_MAX_SLOTS) {
 		struct lease *lease = client->untold;
 
+		forget_names(lease);
 		victims->refs[victims->n++] = lease->ref;
 		lease_bequeath(registry, lease, heir);
 	}

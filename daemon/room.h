@@ -47,8 +47,9 @@ bool room_make(struct registry *registry, const struct need *need);
 /* Whether there is room once @client has unmapped what was just recalled from it, and it was not told yet. */
 bool room_fits_without(const struct registry *registry, struct client *client, const struct need *need);
 
-/* Hands what such leases count for over to @heir, and lists them. */
-void room_take_victims(struct registry *registry, struct client *client, struct lease *heir, struct slot_list *victims);
+/* Gives up what goes with such leases, has @heir wait for them, and lists them. */
+void room_take_victims(struct registry *registry, struct client *client, const struct need *need, struct lease *heir,
+		       struct slot_list *victims);
 
 /*
  * Makes room for one more open file. False if it is only on its way, everything is in use, or others wait before this one (not

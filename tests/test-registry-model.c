@@ -41,6 +41,7 @@ static struct model_lease {
 	uint64_t regions; /* a bit for each; none is left when they were handed over to an heir */
 	int heir;         /* the lease that can be mapped when this one is unmapped; -1: none */
 	int n_awaited;    /* leases that have to go before */
+	uint64_t excess_pages, excess_maps; /* what was given up for it, and it does not need, while they are there */
 	uint64_t end;     /* its last page in the file, and one */
 	int user;
 	struct slot_ref ref;
@@ -65,6 +66,8 @@ static uint64_t n_pages(bool only_draining)
 
 	for (int r = 0; r < N_REGIONS; r++)
 		n += regions[r].draining || !only_draining ? regions[r].pages : 0;
+	for (int l = 0; l < MAX_LEASES; l++)
+		n += leases[l].excess_pages;
 	return n;
 }
 
@@ -74,6 +77,8 @@ static uint64_t n_maps(bool only_draining)
 
 	for (int r = 0; r < N_REGIONS; r++)
 		n += regions[r].pages && (regions[r].draining || !only_draining);
+	for (int l = 0; l < MAX_LEASES; l++)
+		n += leases[l].excess_maps;
 	return n;
 }
 
@@ -113,13 +118,11 @@ static void settle(int r)
 		files[file].bare_since = step;
 }
 
-static void give_up_regions(struct model_lease *lease)
+static void give_up(struct model_lease *lease, uint64_t which)
 {
-	uint64_t had = lease->regions;
-
-	lease->regions = 0;
+	lease->regions &= ~which;
 	for (int r = 0; r < N_REGIONS; r++) {
-		if (!(had >> r & 1))
+		if (!(which >> r & 1))
 			continue;
 		regions[r].last_used = max_u64(regions[r].last_used, lease->last_used);
 		settle(r);
@@ -127,8 +130,9 @@ static void give_up_regions(struct model_lease *lease)
 }
 
 /* The regions of a lease are not coming any more; if they are mapped now, they are there. */
-static void arrive(const struct model_lease *lease, bool mapped)
+static void arrive(struct model_lease *lease, bool mapped)
 {
+	lease->excess_pages = lease->excess_maps = 0;
 	for (int r = 0; r < N_REGIONS; r++) {
 		if (!is_on(lease, r))
 			continue;
@@ -137,16 +141,23 @@ static void arrive(const struct model_lease *lease, bool mapped)
 	}
 }
 
+/* Nothing is awaited for a lease any more. */
+static void disinherit(struct model_lease *heir)
+{
+	if (heir->n_awaited)
+		arrive(heir, false);
+	heir->n_awaited = 0;
+	for (int l = 0; l < MAX_LEASES; l++)
+		if (leases[l].used && leases[l].heir >= 0 && &leases[leases[l].heir] == heir)
+			leases[l].heir = -1;
+}
+
 static void end_lease(struct model_lease *ended)
 {
-	if (ended->n_awaited)
-		arrive(ended, false);
-	for (int l = 0; l < MAX_LEASES; l++)
-		if (leases[l].used && leases[l].heir >= 0 && &leases[leases[l].heir] == ended)
-			leases[l].heir = -1;
+	disinherit(ended);
 	if (ended->heir >= 0 && !--leases[ended->heir].n_awaited)
 		arrive(&leases[ended->heir], true);
-	give_up_regions(ended);
+	give_up(ended, ended->regions);
 	*ended = (struct model_lease){0};
 }
 
@@ -224,17 +235,22 @@ static bool fits(uint64_t pages, uint64_t maps)
 	return pages <= LIMIT_PAGES && maps <= LIMIT_MAPS;
 }
 
-/* Whether there is room once the user has unmapped what it was not told of yet. */
+/* Whether a region goes when the user has unmapped what it was not told of yet. */
+static bool goes_with(int user, int r)
+{
+	for (int l = 0; l < MAX_LEASES; l++)
+		if (is_on(&leases[l], r) && !(leases[l].user == user && leases[l].recalled && !leases[l].told))
+			return false;
+	return regions[r].draining || regions[r].detached;
+}
+
+/* Whether there is room once the user has unmapped that. */
 static bool fits_without(int user, int file, uint64_t first, uint64_t last, uint64_t pages, uint64_t maps)
 {
 	for (int r = 0; r < N_REGIONS; r++) {
 		bool stays = regions[r].file == file && regions[r].window >= first && regions[r].window <= last && !regions[r].detached;
-		bool goes = (regions[r].draining || regions[r].detached) && !stays;
 
-		for (int l = 0; l < MAX_LEASES; l++)
-			if (is_on(&leases[l], r) && !(leases[l].user == user && leases[l].recalled && !leases[l].told))
-				goes = false;
-		if (goes) {
+		if (goes_with(user, r) && !stays) {
 			pages -= regions[r].pages;
 			maps--;
 		}
@@ -269,27 +285,53 @@ static void refresh(int file)
 	}
 }
 
-/* Of all on the list, in any order. */
-static void take_victims(int user, struct model_lease *heir)
+static struct model_lease *lease_of(int user, const struct slot_ref *ref)
 {
-	uint32_t n = 0;
+	for (int l = 0; l < MAX_LEASES; l++)
+		if (leases[l].used && leases[l].user == user && leases[l].ref.slot == ref->slot &&
+		    leases[l].ref.generation == ref->generation)
+			return &leases[l];
+	ck_abort_msg("there is no such lease");
+}
 
-	for (int l = 0; l < MAX_LEASES; l++) {
-		bool named = false;
+static int n_untold(int user)
+{
+	int n = 0;
 
-		if (!leases[l].used || leases[l].user != user || !leases[l].recalled || leases[l].told)
-			continue;
-		for (uint32_t i = 0; i < victims.n; i++)
-			named = named || (victims.refs[i].slot == leases[l].ref.slot &&
-					  victims.refs[i].generation == leases[l].ref.generation);
-		ck_assert(named);
-		n++;
-		leases[l].told = true;
-		leases[l].heir = (int)(heir - leases);
-		heir->n_awaited++;
-		give_up_regions(&leases[l]);
+	for (int l = 0; l < MAX_LEASES; l++)
+		n += leases[l].used && leases[l].user == user && leases[l].recalled && !leases[l].told;
+	return n;
+}
+
+/* All that are recalled and not told. As long as too much is counted their regions are given up, in the order of the list and of the file. */
+static void take_victims(int user, struct model_lease *heir, uint64_t pages_needed, uint64_t maps_needed)
+{
+	uint64_t gone = 0, pages = n_pages(false), maps = n_maps(false);
+
+	ck_assert_int_eq((int)victims.n, n_untold(user));
+	for (int r = 0; r < N_REGIONS; r++)
+		gone |= (uint64_t)goes_with(user, r) << r;
+	for (uint32_t i = 0; i < victims.n; i++) {
+		struct model_lease *victim = lease_of(user, &victims.refs[i]);
+
+		for (uint64_t window = 0; window < MAX_PAGES; window++)
+			for (int r = 0; r < N_REGIONS; r++)
+				if (is_on(victim, r) && regions[r].window == window && gone >> r & 1 && !fits(n_pages(false), n_maps(false)))
+					give_up(victim, UINT64_C(1) << r);
 	}
-	ck_assert_uint_eq(victims.n, n);
+	pages -= n_pages(false);
+	maps -= n_maps(false);
+	for (uint32_t i = 0; i < victims.n; i++) {
+		struct model_lease *victim = lease_of(user, &victims.refs[i]);
+
+		ck_assert(victim->recalled && !victim->told);
+		victim->told = true;
+		disinherit(victim);
+		victim->heir = (int)(heir - leases);
+		heir->n_awaited++;
+	}
+	heir->excess_pages = pages > pages_needed ? pages - pages_needed : 0;
+	heir->excess_maps = maps > maps_needed ? maps - maps_needed : 0;
 }
 
 static int new_region(int file, uint64_t window)
@@ -309,7 +351,7 @@ static int new_region(int file, uint64_t window)
 	ck_abort_msg("too many regions");
 }
 
-static void grant_lease(int user, int file, uint64_t first, uint64_t last, bool must_unmap)
+static void grant_lease(int user, int file, uint64_t first, uint64_t last, bool must_unmap, uint64_t pages, uint64_t maps)
 {
 	struct model_lease *new = leases;
 
@@ -329,7 +371,7 @@ static void grant_lease(int user, int file, uint64_t first, uint64_t last, bool 
 		new->regions |= UINT64_C(1) << r;
 	}
 	if (must_unmap)
-		take_victims(user, new);
+		take_victims(user, new, pages, maps);
 	else
 		ck_assert_uint_eq(victims.n, 0);
 	for (int r = 0; r < N_REGIONS; r++) {
@@ -397,7 +439,7 @@ static int model_lease(int user, int file, const struct lease_request *request)
 	for (uint64_t window = first; window <= last; window++)
 		if (find_region(file, window) >= 0)
 			regions[find_region(file, window)].draining = false;
-	grant_lease(user, file, first, last, must_unmap);
+	grant_lease(user, file, first, last, must_unmap, pages, maps);
 	return 0;
 }
 
