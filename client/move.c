@@ -21,6 +21,7 @@ struct move {
 	struct connection *connection; /* a reference */
 	uint64_t file;                 /* its id there */
 	uint64_t deadline_ms;
+	bool is_late;                  /* the deadline has passed: this is the last attempt */
 	struct place place; /* when it is there: pinned */
 };
 
@@ -59,7 +60,11 @@ static int ask_lease(struct move *move, uint64_t offset, uint64_t length)
 		return r;
 	if (call.answer.type == MESSAGE_REOPEN) {
 		file_detach(file, move->connection, move->file);
-		return remaining_ms(move) ? MOVE_AGAIN : -ETIMEDOUT;
+		if (move->is_late)
+			return -ETIMEDOUT;
+		/* Once more in any case: then the server says what is in the way. */
+		move->is_late = !remaining_ms(move);
+		return MOVE_AGAIN;
 	}
 	if (call.answer.type != MESSAGE_LEASED)
 		return -EPROTO;

@@ -6,6 +6,7 @@
 #include "daemon/account.h"
 #include "daemon/region.h"
 #include "daemon/registry.h"
+#include "proto/pulse.h"
 #include "proto/util.h"
 
 #include <string.h>
@@ -55,7 +56,8 @@ int file_new(struct file **new, struct registry *registry, struct open_request *
 	file->fd = take_fd(&request->fd);
 	registry->next_file_id++;
 	registry->usage.handles++;
-	DL_APPEND(registry->bare, file);
+	file->last_used = pulse_instant(pulse_epoch(registry->pulse));
+	file_become_bare(registry, file);
 	*new = file;
 	return 0;
 }
@@ -64,13 +66,42 @@ void file_free(struct registry *registry, struct file *file)
 {
 	struct file_user *user, *next;
 
-	DL_DELETE(registry->bare, file);
+	file_leave_bare(registry, file);
 	registry->usage.handles--;
 	registry->releases++;
 	close_fd(file->fd);
 	DL_FOREACH_SAFE(file->users, user, next)
 		free(user);
 	file_discard(registry, file);
+}
+
+/*
+ * The list is in order of use. A file that loses its last region by eviction belongs to the old end, one that was asked for to the young
+ * one.
+ */
+void file_become_bare(struct registry *registry, struct file *file)
+{
+	struct file *older = registry->bare ? registry->bare->prev : NULL;
+
+	if (registry->bare && registry->bare->last_used > file->last_used)
+		older = NULL;
+	while (older && older->last_used > file->last_used)
+		older = older->prev;
+	DL_APPEND_ELEM(registry->bare, older, file);
+}
+
+void file_leave_bare(struct registry *registry, struct file *file)
+{
+	DL_DELETE(registry->bare, file);
+}
+
+void file_touch(struct registry *registry, struct file *file)
+{
+	if (file->n_regions)
+		return;
+	file_leave_bare(registry, file);
+	file->last_used = max_u64(file->last_used, pulse_instant(pulse_epoch(registry->pulse)));
+	file_become_bare(registry, file);
 }
 
 struct file *file_find(const struct registry *registry, uint64_t id)

@@ -51,6 +51,7 @@ struct file {
 
 	UT_hash_handle by_id, by_identity; /* of the registry */
 	struct file *prev, *next;          /* registry->bare, if there is no region */
+	uint64_t last_used;                /* when it was asked for while it had none, or one that is gone was used */
 };
 
 /* Takes request->fd on success. 0, or -ENOMEM. */
@@ -58,6 +59,16 @@ int file_new(struct file **file, struct registry *registry, struct open_request 
 
 /* Closes a file that has no region. */
 void file_free(struct registry *registry, struct file *file);
+
+/* The file has lost its last region. */
+void file_become_bare(struct registry *registry, struct file *file);
+
+/* It gets one again, or goes itself. */
+void file_leave_bare(struct registry *registry, struct file *file);
+
+/* Somebody asks for it, which is a use if there is no region. */
+void file_touch(struct registry *registry, struct file *file);
+
 
 struct file *file_find(const struct registry *registry, uint64_t id);
 struct file *file_find_identity(const struct registry *registry, const struct descriptor_facts *facts);

@@ -211,6 +211,7 @@ int registry_lease(struct registry *registry, struct client *client, const struc
 	if (!file || !client_has_file(client, request->file))
 		return -EBADF;
 
+	file_touch(registry, file);
 	r = file_refresh(registry, file);
 	if (r < 0)
 		return r;

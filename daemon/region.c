@@ -84,7 +84,7 @@ int region_add(struct region **added, struct registry *registry, struct file *fi
 	}
 
 	if (!file->n_regions)
-		DL_DELETE(registry->bare, file);
+		file_leave_bare(registry, file);
 	else if (file->n_draining == file->n_regions)
 		registry->n_emptying--;
 	file->n_regions++;
@@ -171,6 +171,7 @@ static void region_forget(struct registry *registry, struct region *region)
 {
 	struct file *file = region->file;
 
+	file->last_used = max_u64(file->last_used, region->use.last_used);
 	if (region->mapped)
 		map_remove(region->address, region->mapped);
 	if (region->draining)
@@ -187,7 +188,7 @@ static void region_forget(struct registry *registry, struct region *region)
 
 	file->n_regions--;
 	if (!file->n_regions)
-		DL_APPEND(registry->bare, file);
+		file_become_bare(registry, file);
 	else if (file->n_draining == file->n_regions)
 		registry->n_emptying++;
 }

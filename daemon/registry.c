@@ -9,6 +9,7 @@
 #include "daemon/lease.h"
 #include "daemon/region.h"
 #include "daemon/room.h"
+#include "daemon/share.h"
 #include "proto/pulse.h"
 #include "proto/util.h"
 
@@ -72,16 +73,16 @@ static void let_go_if_deleted(struct registry *registry, struct file *file)
 		file_free(registry, file);
 }
 
-/* A deleted file that has just lost its last region is at the young end of those that have none. */
-static void let_go_of_bare(struct registry *registry)
+/* Ends a lease, and lets go of its file if that was the last use of one that is deleted. */
+static void end_lease(struct registry *registry, struct lease *lease)
 {
-	while (registry->bare) {
-		struct file *file = registry->bare->prev;
+	struct file *file = NULL;
 
-		if (!file->deleted || file_count_clients(file))
-			return;
-		file_free(registry, file);
-	}
+	for (uint64_t i = 0; !file && i < lease->n_holds; i++)
+		file = lease->holds[i].share ? lease->holds[i].share->region->file : NULL;
+	lease_end(registry, lease);
+	if (file)
+		let_go_if_deleted(registry, file);
 }
 
 void registry_look_around(struct registry *registry)
@@ -124,6 +125,7 @@ int registry_open(struct registry *registry, struct client *client, struct open_
 			return REGISTRY_NO_ROOM;
 		r = file_new(&file, registry, request, client->account->uid);
 	} else {
+		file_touch(registry, file);
 		r = file_refresh(registry, file);
 	}
 	if (r < 0)
@@ -227,8 +229,7 @@ bool registry_release(struct registry *registry, struct client *client, const st
 
 	if (!lease)
 		return false;
-	lease_end(registry, lease);
-	let_go_of_bare(registry);
+	end_lease(registry, lease);
 	return true;
 }
 
@@ -243,8 +244,7 @@ void registry_remove_client(struct registry *registry, struct client *client)
 
 	for (uint32_t slot = 0; slot < client->n_slots; slot++)
 		if (client->slots[slot].lease)
-			lease_end(registry, client->slots[slot].lease);
-	let_go_of_bare(registry);
+			end_lease(registry, client->slots[slot].lease);
 	HASH_ITER(hh, client->files, opened, next)
 	{
 		opened->n_opens = 1;

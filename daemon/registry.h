@@ -64,7 +64,7 @@ struct registry {
 
 	struct file *by_id;
 	struct file *by_identity;
-	struct file *bare;       /* files without a region, the longest so first */
+	struct file *bare;       /* files without a region, in order of use */
 	uint64_t n_emptying;     /* files whose regions are all draining */
 	struct order order;      /* of use: the regions that don't drain */
 	uint64_t pass;           /* of room.c over that order: looks that are left in it; 0: none has begun */

@@ -57,53 +57,87 @@ static bool look_on(struct registry *registry, uint64_t *pass, uint64_t n)
 	return --*pass;
 }
 
-/* Whether enough is evicted, even if it is still draining. */
-typedef bool enough_fn(const struct registry *registry, const struct need *need);
-
-static void evict_oldest(struct registry *registry, const struct need *need, enough_fn *enough)
+/* One look: the oldest region, if nothing pins it and it was not used since. Else it is put where it belongs now, and NULL. */
+static struct region *look_at_oldest(struct registry *registry, const struct need *need)
 {
-	while (!enough(registry, need) && look_on(registry, &registry->pass, registry->order.n)) {
-		struct region *region = region_oldest(registry, &registry->looks);
-		uint64_t use;
+	struct region *region = region_oldest(registry, &registry->looks);
+	uint64_t use;
 
-		if (!region)
-			continue;
-		use = region_last_used(registry, region);
-		if (use > region->use.last_used || is_needed(region, need) || !region_evict(registry, region))
-			region_touch(registry, region, use);
-	}
+	if (!region)
+		return NULL;
+	use = region_last_used(registry, region);
+	if (use == region->use.last_used && !region_is_pinned(region) && !is_needed(region, need))
+		return region;
+	region_touch(registry, region, use);
+	return NULL;
+}
+
+static void evict(struct registry *registry, struct region *region)
+{
+	if (!region_evict(registry, region))
+		region_touch(registry, region, region_last_used(registry, region));
+}
+
+static void end_pass(const struct registry *registry, uint64_t *pass)
+{
 	if (!registry->cut_short)
-		registry->pass = 0;
+		*pass = 0;
 }
 
 /* ---- the limits ---- */
 
+/* Whether enough is evicted, even if it is still draining. */
 static bool enough_room(const struct registry *registry, const struct need *need)
 {
 	return registry->usage.memory - (registry->usage.draining - need->revived_bytes) + need->bytes <= registry->limits.memory &&
 	       registry->usage.maps - (registry->usage.draining_maps - need->revived_maps) + need->maps <= registry->limits.maps;
 }
 
-static bool enough_handles(const struct registry *registry, const struct need *need)
+static void evict_oldest(struct registry *registry, const struct need *need)
 {
-	(void)need;
-	return registry->bare || registry->n_emptying;
+	while (!enough_room(registry, need) && look_on(registry, &registry->pass, registry->order.n)) {
+		struct region *region = look_at_oldest(registry, need);
+
+		if (region)
+			evict(registry, region);
+	}
+	end_pass(registry, &registry->pass);
+}
+
+/* The file to close: one without a region, if no region was used before it. NULL if there is none, or this turn is too short. */
+static struct file *file_to_close(struct registry *registry)
+{
+	struct file *file = registry->bare;
+	const struct region *region = file ? region_oldest(registry, &registry->looks) : NULL;
+
+	if (!file || (registry->order.n && !region))
+		return NULL;
+	return !region || file->last_used <= region->use.last_used ? file : NULL;
 }
 
 bool room_make_handle(struct registry *registry, bool in_turn)
 {
 	struct need nothing = {0};
+	struct file *file;
 
 	if (!in_turn)
 		return false;
 	if (registry->usage.handles < registry->limits.handles)
 		return true;
 	pulse_advance(registry->pulse);
-	evict_oldest(registry, &nothing, enough_handles);
-	if (!registry->bare)
-		return false;
-	file_free(registry, registry->bare);
-	return true;
+	while (!(file = file_to_close(registry)) && look_on(registry, &registry->pass, registry->order.n)) {
+		struct region *region = look_at_oldest(registry, &nothing);
+
+		/* Where a file is losing its last regions, there is a handle on its way. */
+		if (region && registry->n_emptying)
+			break;
+		if (region)
+			evict(registry, region);
+	}
+	end_pass(registry, &registry->pass);
+	if (file)
+		file_free(registry, file);
+	return file;
 }
 
 /* ---- the quota of a user ---- */
@@ -137,8 +171,7 @@ static bool recall_oldest(struct registry *registry, const struct need *need)
 		else
 			share_recall_if_idle(registry, share);
 	}
-	if (!registry->cut_short)
-		account->pass = 0;
+	end_pass(registry, &account->pass);
 	return enough;
 }
 
@@ -166,7 +199,7 @@ bool room_make(struct registry *registry, const struct need *need)
 	touch_needed(registry, need);
 	if (!recall_oldest(registry, need))
 		return false;
-	evict_oldest(registry, need, enough_room);
+	evict_oldest(registry, need);
 	return true;
 }
 

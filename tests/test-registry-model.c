@@ -24,7 +24,7 @@ static struct model_file {
 	uint64_t id;    /* 0: not open */
 	uint64_t pages; /* as the registry has seen it */
 	uint64_t disk;
-	int bare_since; /* the step in which its last region went */
+	uint64_t last_used; /* when it was asked for while it had no region, or one that is gone was used */
 } files[N_PATHS];
 
 static struct model_region {
@@ -113,9 +113,8 @@ static void settle(int r)
 			return;
 	if (!regions[r].draining && !regions[r].detached && !regions[r].unmapped)
 		return;
+	files[file].last_used = max_u64(files[file].last_used, regions[r].last_used);
 	regions[r] = (struct model_region){0};
-	if (!n_regions(file, false))
-		files[file].bare_since = step;
 }
 
 static void give_up(struct model_lease *lease, uint64_t which)
@@ -384,6 +383,12 @@ static void grant_lease(int user, int file, uint64_t first, uint64_t last, bool 
 	ck_assert_uint_eq(grant.lease->length, min_u64((last + 1) * WINDOW, files[file].pages * PAGE) - first * WINDOW);
 }
 
+static void touch(int file)
+{
+	if (!n_regions(file, false))
+		files[file].last_used = max_u64(files[file].last_used, pulse_instant(epoch_before));
+}
+
 /* What registry_lease() should have answered. */
 static int model_lease(int user, int file, const struct lease_request *request)
 {
@@ -394,6 +399,7 @@ static int model_lease(int user, int file, const struct lease_request *request)
 		opened[user][file] = 0;
 		return REGISTRY_REOPEN;
 	}
+	touch(file);
 	refresh(file);
 	if (request->offset >= files[file].pages * PAGE)
 		return 0;
@@ -452,7 +458,7 @@ static int n_handles(void)
 	return n;
 }
 
-/* The file that has been without a region the longest, -1 if there is none. */
+/* Of the files without a region the one that was used the longest ago, -1 if there is none. */
 static int barest(void)
 {
 	int bare = -1;
@@ -460,8 +466,8 @@ static int barest(void)
 	for (int file = 0; file < N_PATHS; file++) {
 		if (!files[file].id || n_regions(file, false))
 			continue;
-		if (bare < 0 || files[file].bare_since < files[bare].bare_since ||
-		    (files[file].bare_since == files[bare].bare_since && file_find(&registry, files[bare].id)))
+		if (bare < 0 || files[file].last_used < files[bare].last_used ||
+		    (files[file].last_used == files[bare].last_used && file_find(&registry, files[bare].id)))
 			bare = file;
 	}
 	return bare;
@@ -475,20 +481,38 @@ static bool is_one_emptying(void)
 	return false;
 }
 
+/* Whether a file without a region is older than all regions that nothing pins. */
+static bool is_bare_oldest(void)
+{
+	int bare = barest();
+
+	for (int r = 0; r < N_REGIONS && bare >= 0; r++)
+		if (regions[r].pages && !regions[r].draining && !model_is_pinned(r) && last_used(r) < files[bare].last_used)
+			return false;
+	return bare >= 0;
+}
+
 static int model_open(int user, int file, uint64_t id)
 {
 	if (!files[file].id) {
 		if (n_handles() == LIMIT_HANDLES) {
-			while (barest() < 0 && !is_one_emptying() && evict_oldest(-1, 0, 0, false))
+			while (!is_bare_oldest() && !is_one_emptying() && evict_oldest(-1, 0, 0, false))
 				;
 			while (evict_oldest(-1, 0, 0, true))
 				;
-			if (barest() < 0)
+			if (!is_bare_oldest())
 				return REGISTRY_NO_ROOM;
 			files[barest()].id = 0;
+			epoch_before++;
 		}
-		files[file] = (struct model_file){.id = id, .pages = files[file].disk, .disk = files[file].disk, .bare_since = step};
+		files[file] = (struct model_file){
+			.id = id,
+			.pages = files[file].disk,
+			.disk = files[file].disk,
+			.last_used = pulse_instant(epoch_before),
+		};
 	} else {
+		touch(file);
 		refresh(file);
 	}
 	opened[user][file] = files[file].id;
@@ -530,6 +554,7 @@ static void step_open(int user, int file)
 		close_model(user, file);
 		return;
 	}
+	epoch_before = pulse_epoch(pulse);
 	r = try_open(&users[user], name, true, &id);
 	ck_assert_int_eq(r, model_open(user, file, id));
 	ck_assert_uint_eq(opened[user][file], id);
@@ -593,6 +618,7 @@ static void step_release(struct model_lease *of)
 static void step_collect(int user)
 {
 	uint64_t bytes = 0, maps = 0, pages = 0, n = 0;
+	bool drains = false;
 
 	registry_evict_files(&registry, &users[user].client, NULL, &bytes, &maps);
 	for (int r = 0; r < N_REGIONS; r++) {
@@ -606,7 +632,9 @@ static void step_collect(int user)
 	ck_assert_uint_eq(maps, n);
 	if (pick(2))
 		return;
-	ck_assert_int_eq(registry_close_files(&registry, &users[user].client, NULL), n_maps(true) > 0);
+	for (int r = 0; r < N_REGIONS; r++)
+		drains = drains || regions[r].draining;
+	ck_assert_int_eq(registry_close_files(&registry, &users[user].client, NULL), drains);
 	for (int file = 0; file < N_PATHS; file++)
 		if (!n_regions(file, false))
 			files[file].id = 0;
@@ -692,6 +720,8 @@ static void assert_same(void)
 		n_live -= !region->draining;
 	}
 	ck_assert_uint_eq(n_live, 0);
+	for (int file = 0; file < N_PATHS; file++)
+		ck_assert(!files[file].id || file_find(&registry, files[file].id));
 	for (int l = 0; l < MAX_LEASES; l++)
 		n_leases += leases[l].used;
 
