@@ -110,6 +110,17 @@ static int reconnect(struct smmap_client *client, uint64_t deadline_ms)
 	return 0;
 }
 
+struct connection *client_connection(struct smmap_client *client)
+{
+	struct connection *connection = NULL;
+
+	pthread_mutex_lock(&client->lock);
+	if (client->connection && !connection_is_dead(client->connection))
+		connection = connection_ref(client->connection);
+	pthread_mutex_unlock(&client->lock);
+	return connection;
+}
+
 int client_connect(struct smmap_client *client, uint64_t deadline_ms, struct connection **connection)
 {
 	int r = 0;
@@ -328,13 +339,8 @@ static int connection_without_thread(struct smmap_client *client, struct connect
 	if (r < 0)
 		return r;
 
-	pthread_mutex_lock(&client->lock);
-	if (client->connection && !connection_is_dead(client->connection))
-		*connection = connection_ref(client->connection);
-	else
-		r = -ENOTCONN;
-	pthread_mutex_unlock(&client->lock);
-	return r;
+	*connection = client_connection(client);
+	return *connection ? 0 : -ENOTCONN;
 }
 
 int smmap_client_get_fd(struct smmap_client *client)

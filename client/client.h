@@ -45,6 +45,9 @@ void client_forget_complaint(struct smmap_client *client);
 /* When a call that starts now has to be over, in ms of clock_ms(). */
 uint64_t client_deadline(const struct smmap_client *client);
 
+/* The connection if it is alive, the caller's to unref; else NULL. */
+struct connection *client_connection(struct smmap_client *client);
+
 /* The connection, made anew if need be; the caller's to unref. 0; -ENOTCONN if there is no server until the deadline; -errno. */
 int client_connect(struct smmap_client *client, uint64_t deadline_ms, struct connection **connection);
 

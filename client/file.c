@@ -151,6 +151,22 @@ static int reopen(struct file *file, struct connection *connection, uint64_t dea
 	return r < 0 ? r : say_open(file, connection, opened, deadline_ms);
 }
 
+bool file_is_attached(struct file *file, struct connection **connection, uint64_t *id)
+{
+	struct connection *current = client_connection(file->client);
+	bool attached;
+
+	pthread_mutex_lock(&file->lock);
+	attached = current && file->connection == current;
+	*id = file->id;
+	pthread_mutex_unlock(&file->lock);
+	if (attached)
+		*connection = current;
+	else
+		connection_unref(current);
+	return attached;
+}
+
 int file_attach(struct file *file, uint64_t deadline_ms, struct connection **connection, uint64_t *id)
 {
 	struct connection *current;

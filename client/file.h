@@ -14,6 +14,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 
 struct connection;
 struct smmap_client;
@@ -43,6 +44,9 @@ static inline void file_unrefp(struct file **file)
 {
 	file_unref(*file);
 }
+
+/* Whether the file is open at the server that there is now: then the same as file_attach(), without looking at the clock. */
+bool file_is_attached(struct file *file, struct connection **connection, uint64_t *id);
 
 /*
  * Sees to it that the file is open at the server until @deadline_ms. 0, and the connection, the caller's to unref, and its id there;

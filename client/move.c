@@ -20,18 +20,25 @@ struct move {
 	struct smmap_cursor *cursor;
 	struct connection *connection; /* a reference */
 	uint64_t file;                 /* its id there */
-	uint64_t deadline_ms;
+	uint64_t deadline_ms;          /* 0 as long as nobody asked: a hit needs no clock */
 	bool is_late;                  /* the deadline has passed: this is the last attempt */
 	struct place place; /* when it is there: pinned */
 };
 
 enum { MOVE_AGAIN = 1 }; /* what is known has changed: look again */
 
-static uint32_t remaining_ms(const struct move *move)
+static uint64_t deadline(struct move *move)
 {
-	uint64_t now_ms = clock_ms();
+	if (!move->deadline_ms)
+		move->deadline_ms = client_deadline(move->cursor->client);
+	return move->deadline_ms;
+}
 
-	return (uint32_t)(move->deadline_ms > now_ms ? move->deadline_ms - now_ms : 0);
+static uint32_t remaining_ms(struct move *move)
+{
+	uint64_t until_ms = deadline(move), now_ms = clock_ms();
+
+	return (uint32_t)(until_ms > now_ms ? until_ms - now_ms : 0);
 }
 
 /* Asks for a lease. 0 and a place, which has no data past the end of the file; MOVE_AGAIN; or an error. */
@@ -52,7 +59,7 @@ static int ask_lease(struct move *move, uint64_t offset, uint64_t length)
 	struct call call = {0};
 	int r;
 
-	r = call_run(&call, move->connection, &request, -1, move->deadline_ms);
+	r = call_run(&call, move->connection, &request, -1, deadline(move));
 	/* A server that is gone may be back, and knows nothing. */
 	if (r == -ENOTCONN && remaining_ms(move))
 		return MOVE_AGAIN;
@@ -137,10 +144,12 @@ static int move_by_miss(struct move *move, uint64_t offset, size_t size)
 /* One attempt, on the connection that there is now. */
 static int try_move(struct move *move, uint64_t offset, size_t size)
 {
+	struct file *file = move->cursor->file;
 	bool hit;
-	int r;
+	int r = 0;
 
-	r = file_attach(move->cursor->file, move->deadline_ms, &move->connection, &move->file);
+	if (!file_is_attached(file, &move->connection, &move->file))
+		r = file_attach(file, deadline(move), &move->connection, &move->file);
 	if (r < 0)
 		return r;
 	move->place = (struct place){0};
@@ -159,7 +168,7 @@ static int try_move(struct move *move, uint64_t offset, size_t size)
 
 ssize_t cursor_move(struct smmap_cursor *cursor, uint64_t offset, size_t size)
 {
-	struct move move = {.cursor = cursor, .deadline_ms = client_deadline(cursor->client)};
+	struct move move = {.cursor = cursor};
 	uint64_t there;
 	int r;
 

@@ -54,6 +54,7 @@ static bool look_on(struct registry *registry, uint64_t *pass, uint64_t n)
 	if (!*pass)
 		*pass = 2 * n + 1;
 	registry->looks--;
+	registry->counters.looks++;
 	return --*pass;
 }
 

@@ -45,7 +45,7 @@ static void start(void)
 static int check_somewhere(struct smmap_cursor *cursor, uint64_t random)
 {
 	uint64_t offset = random % smmap_cursor_file_size(cursor);
-	ssize_t n = smmap_cursor_use(cursor, offset, 1 + (random >> 32) % 6000);
+	ssize_t n = smmap_cursor_use(cursor, offset, (size_t)(1 + (random >> 32) % 6000));
 	const unsigned char *data = smmap_cursor_data(cursor);
 
 	if (n <= 0)

@@ -226,7 +226,7 @@ static void use_at_random(uint32_t flags, bool by_descriptor)
 
 	for (int i = 0; i < 5000; i++) {
 		uint64_t offset = harness_random() % size;
-		size_t length = harness_random() % (harness_random() % 8 ? 4096 : 3 * WINDOW) + 1;
+		size_t length = (size_t)(harness_random() % (harness_random() % 8 ? 4096 : 3 * WINDOW) + 1);
 		ssize_t n = smmap_cursor_use(cursor, offset, length);
 
 		ck_assert_int_eq(n, (ssize_t)min_u64(length, size - offset));
@@ -301,7 +301,7 @@ END_TEST
 
 START_TEST(test_read)
 {
-	uint64_t size = 20 * WINDOW + 5;
+	size_t size = 20 * WINDOW + 5;
 	unsigned char *bytes = malloc(size);
 	struct smmap_cursor *cursor;
 
@@ -386,7 +386,7 @@ START_TEST(test_growth)
 				ck_assert_int_eq(write(fd, &byte, 1), 1);
 			}
 			close(fd);
-			ck_assert_int_eq(smmap_cursor_use(cursor, 50, size), (ssize_t)size - 50);
+			ck_assert_int_eq(smmap_cursor_use(cursor, 50, (size_t)size), (ssize_t)size - 50);
 			assert_bytes(cursor);
 			ck_assert_uint_eq(smmap_cursor_file_size(cursor), size);
 			ck_assert_int_eq(smmap_cursor_use(cursor, size, 1), 0);

@@ -46,7 +46,7 @@ static struct lease *add(uint32_t slot, uint64_t file, uint64_t offset, uint64_t
 	struct lease lease = {.ref = {.slot = slot}, .file = file, .offset = offset, .length = length};
 
 	lease.ref.generation = (uint32_t)(atomic_load(&board.slots[slot].state) >> 32);
-	lease.address = mmap(NULL, length, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	lease.address = mmap(NULL, (size_t)length, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ck_assert_ptr_ne(lease.address, MAP_FAILED);
 	board_grant(&board.slots[slot], 1);
 	ck_assert_int_eq(lease_table_add(&table, &lease), 0);

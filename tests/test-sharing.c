@@ -150,7 +150,7 @@ static int read_at_random(void)
 	for (int i = 0; i < 3000; i++) {
 		struct smmap_cursor *cursor = cursors[harness_random() % SHARED];
 		uint64_t offset = harness_random() % SIZE;
-		ssize_t n = smmap_cursor_use(cursor, offset, harness_random() % 3000 + 1);
+		ssize_t n = smmap_cursor_use(cursor, offset, (size_t)(harness_random() % 3000 + 1));
 		const unsigned char *data = smmap_cursor_data(cursor);
 
 		if (n <= 0)
