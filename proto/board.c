@@ -129,9 +129,12 @@ enum board_claim board_claim_own(struct board_slot *slot, uint32_t generation)
 	uint64_t state = atomic_load_explicit(&slot->state, memory_order_seq_cst);
 	enum board_claim claim;
 
-	if (generation_of(state) != generation)
-		return BOARD_CLAIM_GONE;
-	claim = try_claim(slot, &state, CLAIMED_BY_CLIENT);
+	/* A mark of the server's may come between the look and the attempt: once, since it stays. */
+	do {
+		if (generation_of(state) != generation)
+			return BOARD_CLAIM_GONE;
+		claim = try_claim(slot, &state, CLAIMED_BY_CLIENT);
+	} while (claim == BOARD_CLAIM_PINNED && !(state & PINS));
 	return generation_of(state) == generation ? claim : BOARD_CLAIM_GONE;
 }
 

@@ -3,9 +3,8 @@
  * The limit on memory, as it is seen from outside: not what the server says that it has mapped, but what the kernel says that all have.
  *
  * Clients read at random in files that are twice the limit together. Again and again they and the server are stopped, all of them, and
- * /proc/PID/maps of each is read. A page of a file counts once, whoever maps it, so the sum is what really was mapped at one
- * instant. It must not be more than the limit, ever, and it has to come close to it. A stop takes milliseconds: nobody may be
- * thrown out for it.
+ * /proc/PID/maps of each is read. A page of a file counts once, whoever maps it, so the sum is what really was mapped at one instant. It
+ * must not be more than the limit, ever, and has to come close to it. A stop takes milliseconds: nobody may be thrown out for it.
  */
 #include "config.h"
 
@@ -299,7 +298,7 @@ static void await_progress(void)
 
 /* ---- the test ---- */
 
-/* Stops all, adds up what they have mapped, and lets them go on. Stores how long that took, if it never took longer. */
+/* Stops all, adds up what they have mapped, and lets them go on. Notes how long that took, if it never took longer. */
 static uint64_t take_sample(uint64_t *longest_ms)
 {
 	uint64_t began_ms = clock_ms(), sum = 0;

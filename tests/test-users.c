@@ -19,7 +19,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 #define WINDOW      UINT64_C(65536)
@@ -83,12 +82,10 @@ static void make_files(void)
 	char output[16];
 
 	harness_make_file("all", 2 * plan->files * plan->file_size);
-	ck_assert_int_eq(harness_shell(output, sizeof(output), "split -d -a 3 -b %" PRIu64 " all file- && rm all", plan->file_size), 0);
-	ck_assert_int_eq(chmod(".", 0755), 0);
-	for (unsigned i = 0; i < 2 * plan->files; i++) {
-		ck_assert_int_eq(chmod(path_of(i), 0400), 0);
+	ck_assert_int_eq(harness_shell(output, sizeof(output), "split -d -a 3 -b %" PRIu64 " all file- && chmod 755 . && chmod 400 file-*",
+				       plan->file_size), 0);
+	for (unsigned i = 0; i < 2 * plan->files; i++)
 		ck_assert_int_eq(chown(path_of(i), i < plan->files ? GREEDY_UID : OTHER_UID, (gid_t)-1), 0);
-	}
 }
 
 /* ---- what both do ---- */
@@ -192,16 +189,15 @@ static int run_hog(struct report *report, int said)
 /* ---- the other user ---- */
 
 /* With the default deadline. Each cursor stands where it is until its turn comes again. */
-static int run_reader(struct report *report, int said)
+static int run_reader(struct report *report)
 {
 	struct smmap_client_options options = {.socket = server.socket};
 	struct smmap_cursor *cursors[CURSORS] = {NULL};
 	struct smmap_client *client;
 	int r;
 
-	(void)said;
 	r = smmap_client_open(&client, &options);
-	if (r < 0)
+	if (r)
 		return complain(report, "no client", r);
 	for (; !r && report->n < READS; report->n += !r) {
 		struct smmap_cursor **cursor = &cursors[report->n % CURSORS];
@@ -211,8 +207,7 @@ static int run_reader(struct report *report, int said)
 		smmap_cursor_close(take_ptr(*cursor));
 		r = stand(report, client, file, offset, 1 + harness_random() % 8192, cursor);
 	}
-	if (r < 0)
-		r = complain(report, "not read", r);
+	r = r < 0 ? complain(report, "not read", r) : 0;
 	for (unsigned i = 0; i < CURSORS; i++)
 		smmap_cursor_close(cursors[i]);
 	smmap_client_close(client);
@@ -223,7 +218,9 @@ static int run_reader(struct report *report, int said)
 
 static void start_child(unsigned i)
 {
-	uid_t uid = i < HOGS ? GREEDY_UID : OTHER_UID;
+	struct report *report = &shared->reports[i];
+	bool is_hog = i < HOGS;
+	uid_t uid = is_hog ? GREEDY_UID : OTHER_UID;
 	int ends[2];
 
 	ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
@@ -234,10 +231,10 @@ static void start_child(unsigned i)
 	if (!children[i].pid) {
 		close_fd(ends[0]);
 		if (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
-			_exit(complain(&shared->reports[i], "not another user", -errno));
+			_exit(complain(report, "not another user", -errno));
 		/* It must not outlive a test that fails. With the user this would have changed. */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		_exit(i < HOGS ? run_hog(&shared->reports[i], ends[1]) : run_reader(&shared->reports[i], ends[1]));
+		_exit(is_hog ? run_hog(report, ends[1]) : run_reader(report));
 	}
 	close_fd(ends[1]);
 }
@@ -258,10 +255,10 @@ static void await_end(unsigned i)
 static void await_refusals(void)
 {
 	unsigned n = plan->common;
+	char byte;
 
 	for (unsigned i = 0; i < HOGS; i++) {
 		const struct report *report = &shared->reports[i];
-		char byte;
 
 		if (read(children[i].said, &byte, 1) != 1)
 			await_end(i);
@@ -276,9 +273,9 @@ static void await_refusals(void)
 
 static void fight(const struct plan *of)
 {
-	plan = of;
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	ck_assert_ptr_ne(shared, MAP_FAILED);
+	ck_assert(shared != MAP_FAILED);
+	plan = of;
 	make_files();
 	harness_start(&server, "--window-size=64K", "--user-share=75%", plan->options[0], plan->options[1], plan->options[2], NULL);
 	start_child(HOGS);
@@ -295,7 +292,6 @@ static void fight(const struct plan *of)
 		await_end(i);
 	ck_assert_uint_eq(harness_figure(&server, "usage.leases"), 0);
 	harness_stop(&server);
-	munmap(shared, sizeof(*shared));
 }
 
 START_TEST(test_memory)

@@ -125,14 +125,14 @@ inline pin(g, before, pinned)
 inline claim_own(g, seen, claimed)
 {
 	seen = state;
-	if
+	do
 	:: is_same(seen, g) && !(seen & CLAIMED) && (!(seen & PINS) || FAULT == CLAIM_DESPITE_PINS) ->
 		atomic {
 			if :: state == seen || FAULT == CLAIM_WITHOUT_COMPARING -> state = state | CLAIMED_BY_CLIENT :: else fi;
 			seen = state
 		}
-	:: else
-	fi;
+	:: else -> break
+	od;
 	if
 	:: is_same(seen, g) -> claimed = (seen & CLAIMED) != 0
 #ifdef LIBRARY
@@ -363,17 +363,11 @@ end:	do
 			seen = 0
 		}
 	:: recalled && !told && FAULT != RECALL_NOT_TOLD -> told = true; bell ! g
+	:: atomic { leased && !(state & STALE); state = state | STALE }
 #ifdef LIBRARY
-	/*
-	 * Not while the client gives up. A mark that comes between can make its claim fail, and there is no second try: then the lease stays
-	 * mapped until the connection's memory is freed. It does no harm.
-	 */
-	:: atomic { leased && !(state & STALE) && !dead; state = state | STALE }
 	/* It ends what the client has, pinned or not; or it crashes. */
 	:: leased -> free_slot(); break
 	:: break
-#else
-	:: leased && !(state & STALE) -> state = state | STALE
 #endif
 	od
 }
