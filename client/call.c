@@ -27,24 +27,36 @@
 
 /* ---- handling an answer ---- */
 
-/* Maps what was granted. 0 or -errno of mmap(2). */
+/* Maps what was granted, and notes it. 0 or -errno. */
 static int map_lease(struct connection *connection, struct lease *lease, int fd)
 {
-	size_t length = (size_t)lease->length;
 	void *address;
+	int r;
 
-	if (lease->length > SIZE_MAX / 2)
-		return -ENOMEM;
-	address = mmap(NULL, length, PROT_READ, MAP_SHARED, fd, (off_t)lease->offset);
-	if (address == MAP_FAILED && errno == ENOMEM) {
-		/* Perhaps it is our own cache that fills the address space. */
-		connection_trim(connection, 0, 0);
-		address = mmap(NULL, length, PROT_READ, MAP_SHARED, fd, (off_t)lease->offset);
-	}
+	address = mmap(NULL, (size_t)lease->length, PROT_READ, MAP_SHARED, fd, (off_t)lease->offset);
 	if (address == MAP_FAILED)
 		return -errno;
 	lease->address = address;
-	return 0;
+	pthread_mutex_lock(&connection->lock);
+	r = lease_table_add(&connection->leases, lease);
+	pthread_mutex_unlock(&connection->lock);
+	if (r < 0)
+		munmap(address, (size_t)round_up(lease->length, page_size()));
+	return r;
+}
+
+/* The same, in place of our own cache if that is what fills the address space. */
+static int make_room_and_map_lease(struct connection *connection, struct lease *lease, int fd)
+{
+	int r;
+
+	if (lease->length > SIZE_MAX / 2)
+		return -ENOMEM;
+	r = map_lease(connection, lease, fd);
+	if (r != -ENOMEM)
+		return r;
+	connection_trim(connection, 0, 0);
+	return map_lease(connection, lease, fd);
 }
 
 /* Gives back a lease that nobody wants, or that could not be mapped. */
@@ -80,14 +92,7 @@ static int take_lease(struct connection *connection, const struct message_leased
 	if (!leased->length)
 		return 0;
 
-	r = call ? map_lease(connection, &lease, fd) : -ETIMEDOUT;
-	if (!r) {
-		pthread_mutex_lock(&connection->lock);
-		r = lease_table_add(&connection->leases, &lease);
-		pthread_mutex_unlock(&connection->lock);
-		if (r < 0)
-			munmap(lease.address, (size_t)round_up(lease.length, page_size()));
-	}
+	r = call ? make_room_and_map_lease(connection, &lease, fd) : -ETIMEDOUT;
 	if (r < 0)
 		return_lease(connection, &leased->lease);
 	else

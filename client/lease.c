@@ -233,6 +233,14 @@ static int compare_use(const void *a, const void *b)
 	return (one->last_used > other->last_used) - (one->last_used < other->last_used);
 }
 
+/* In any order: all have to go, perhaps because there is no memory, and so none for a list of them either. */
+static void discard_all(struct lease_table *table, struct discards *discards)
+{
+	for (uint32_t i = 0; i < table->n_slots && !is_full(discards); i++)
+		if (table->leases[i].mapped)
+			lease_table_discard(table, &table->leases[i], discards);
+}
+
 void lease_table_trim(struct lease_table *table, uint64_t bytes, uint32_t n, struct discards *discards)
 {
 	_cleanup_(freep) struct candidate *candidates = NULL;
@@ -240,6 +248,10 @@ void lease_table_trim(struct lease_table *table, uint64_t bytes, uint32_t n, str
 
 	if (table->mapped_bytes <= bytes && table->n_mapped <= n)
 		return;
+	if (!bytes && !n) {
+		discard_all(table, discards);
+		return;
+	}
 	candidates = calloc(table->n_mapped, sizeof(*candidates));
 	if (!candidates)
 		return;

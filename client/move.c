@@ -134,7 +134,8 @@ static int move_by_miss(struct move *move, uint64_t offset, size_t size)
 		return ask_lease(move, offset, size ? size : 1);
 
 	r = offset < atomic_load(&cursor->file->size) ? ask_lease(move, 0, INT64_MAX) : ask_lease(move, offset, 1);
-	if (r == -EFBIG || r == -EDQUOT) {
+	/* Too much for the server's limits, or for the address space of this process. */
+	if (r == -EFBIG || r == -EDQUOT || r == -ENOMEM) {
 		cursor->whole = false;
 		return MOVE_AGAIN;
 	}

@@ -247,7 +247,7 @@ static void walk(struct smmap_cursor *cursor)
 
 static void jump(struct smmap_cursor *cursor)
 {
-	for (int i = 0; i < 100; i++) {
+	for (int i = 0; i < 500; i++) {
 		uint64_t offset = harness_random() % file_size;
 		size_t size = 1 + (size_t)(harness_random() % (2 * AROUND));
 		ssize_t n;
