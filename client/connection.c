@@ -193,11 +193,12 @@ static int await_welcome(struct connection *connection, uint64_t deadline_ms)
 	r = channel_wait(connection->socket, POLLIN, (int)(deadline_ms > now_ms ? min_u64(deadline_ms - now_ms, INT_MAX) : 0));
 	if (r <= 0)
 		return r < 0 ? r : -EAGAIN;
-	do
+	/* Where the server did not read what was sent, that comes before what it has said. */
+	r = channel_receive(connection->socket, packet);
+	if (r == -ECONNRESET)
 		r = channel_receive(connection->socket, packet);
-	while (r == -ECONNRESET);
 	if (r <= 0)
-		return r == 0 ? -ENOTCONN : r;
+		return r == 0 || r == -ECONNRESET ? -ENOTCONN : r;
 
 	r = message_decode(&message, packet->bytes, packet->n_bytes);
 	if (r == -EBADMSG || (!r && message_descriptors(&message) != packet->n_descriptors))

@@ -90,11 +90,14 @@ static int ask_lease(struct move *move, uint64_t offset, uint64_t length)
 /* Whether the file still ends where it is known to: MOVE_AGAIN if not, 0 if so; or an error. */
 static int probe_end(struct move *move, uint64_t known)
 {
-	struct move probe = *move;
+	struct move probe;
 	int r;
 
+	deadline(move);
+	probe = *move;
 	probe.place = (struct place){0};
 	r = ask_lease(&probe, known, 1);
+	move->is_late = probe.is_late;
 	if (r)
 		return r;
 	if (probe.place.data)

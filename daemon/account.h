@@ -26,7 +26,7 @@ struct holding {
 	uint64_t memory; /* bytes of regions */
 	uint64_t maps;   /* regions */
 	uint64_t handles; /* files of these regions */
-	uint64_t leases;
+	uint64_t leases; /* a lease counts once for each of its regions: that is the memory which it takes */
 };
 
 struct account {

@@ -52,7 +52,7 @@ static void start_need(struct account *account, const struct file *file, struct 
 	const struct file_user *user = file_find_user(file, account);
 
 	need->account = account;
-	need->own.leases = 1;
+	need->own.leases = need->last - need->first + 1;
 	need->own.handles = !user->n_shares;
 	need->own_revived.handles = user->n_shares && user->n_draining == user->n_shares;
 }
@@ -91,6 +91,7 @@ static void look_ahead(struct registry *registry, struct file *file, uint64_t ah
 
 		if (region && (region->draining || region->coming))
 			return;
+		more.own.leases++;
 		add_need(registry, file, ++more.last, &more);
 		if (!room_fits(registry, &more))
 			return;
@@ -228,7 +229,7 @@ int registry_lease(struct registry *registry, struct client *client, const struc
 	must_unmap = !room_fits(registry, &need);
 	if (must_unmap) {
 		if (!room_make(registry, &need))
-			return REGISTRY_OVER_QUOTA;
+			return registry->cut_short ? REGISTRY_NO_ROOM : REGISTRY_OVER_QUOTA;
 		must_unmap = !room_fits(registry, &need);
 		if (must_unmap && !room_fits_without(registry, client, &need))
 			return REGISTRY_NO_ROOM;

@@ -35,7 +35,8 @@ int lease_new(struct lease **new, struct registry *registry, struct client *clie
 		return r;
 	}
 
-	client->account->held.leases++;
+	lease->n_charged = n;
+	client->account->held.leases += n;
 	registry->usage.leases++;
 	*new = lease;
 	return 0;
@@ -133,8 +134,8 @@ void lease_end(struct registry *registry, struct lease *lease)
 			lease_give_up(registry, &lease->holds[i]);
 
 	client_free_slot(lease->client, lease->ref.slot);
-	account->held.leases--;
-	account->draining.leases -= lease->recalled;
+	account->held.leases -= lease->n_charged;
+	account->draining.leases -= lease->recalled ? lease->n_charged : 0;
 	registry->usage.leases--;
 	registry->releases++;
 	free(lease);
@@ -152,7 +153,7 @@ bool lease_recall(struct registry *registry, struct lease *lease)
 
 	registry->counters.recalls++;
 	lease->recalled = true;
-	lease->client->account->draining.leases++;
+	lease->client->account->draining.leases += lease->n_charged;
 	for (uint64_t i = 0; i < lease->n_holds; i++)
 		share_recalled(lease->holds[i].share);
 	lease->recalled_tick = registry->ticks;

@@ -48,6 +48,7 @@ struct lease {
 	uint64_t excess_bytes, excess_maps; /* of what was given up for it, what it does not need: counted until these are unmapped */
 	struct lease *heir;  /* the lease that awaits this one; NULL if none does */
 
+	uint64_t n_charged; /* the regions that it was made for: what it counts for in the quota of leases */
 	uint64_t n_holds;
 	struct hold holds[];
 };

@@ -152,7 +152,7 @@ void limits_set_quota(struct limits *limits)
 		.memory = max_u64(percent_of(limits->memory, percent), limits->window),
 		.maps = max_u64(percent_of(limits->maps, percent), 1),
 		.handles = max_u64(percent_of(limits->handles, percent), 1),
-		.leases = LIMITS_USER_LEASES,
+		.leases = max_u64(LIMITS_USER_LEASES, percent_of(limits->maps, percent)),
 		.files = LIMITS_USER_FILES,
 		.clients = clients,
 		.requests = min_u64(clients, LIMITS_USER_REQUESTS),

@@ -15,7 +15,7 @@ struct quota {
 	uint64_t memory;  /* bytes of regions that they lease, each counted once */
 	uint64_t maps;    /* these regions */
 	uint64_t handles; /* files of these regions */
-	uint64_t leases;
+	uint64_t leases;  /* each counted once for each of its regions */
 	uint64_t files;    /* that they have open, counted for each client; the server may have let go of some */
 	uint64_t clients;  /* connections */
 	uint64_t requests; /* that wait */

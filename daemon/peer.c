@@ -176,7 +176,7 @@ static void take_request(struct peer *peer, const struct message *message, int *
 	r = request_run(&request, &server->registry, &server->report, request_is_first(peer->account, message->type), answer);
 	if (r == REQUEST_WAITS)
 		server->registry.counters.waits++;
-	if (r == REQUEST_WAITS && server->registry.now_ms >= request.deadline_ms) {
+	if (r == REQUEST_WAITS && server->registry.now_ms >= request.deadline_ms && !server->registry.cut_short) {
 		request_expire(&request, &server->registry, answer);
 	} else if (r == REQUEST_WAITS) {
 		r = request_enqueue(&request, &server->registry);

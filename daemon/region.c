@@ -49,7 +49,7 @@ uint64_t region_last_used(const struct registry *registry, const struct region *
 
 bool region_is_pinned(const struct region *region)
 {
-	const struct share *share;
+	struct share *share;
 
 	DL_FOREACH(region->shares, share)
 		if (share_is_pinned(share))
@@ -197,6 +197,16 @@ void region_settle(struct registry *registry, struct region *region)
 {
 	if (!region->shares && (region->draining || region->detached || region->mapped < region->length))
 		region_forget(registry, region);
+}
+
+uint64_t region_count_leases(const struct region *region)
+{
+	const struct share *share;
+	uint64_t n = 0;
+
+	DL_FOREACH(region->shares, share)
+		n += share->n_holds;
+	return n;
 }
 
 bool region_evict(struct registry *registry, struct region *region)

@@ -62,6 +62,9 @@ struct region *region_oldest(struct registry *registry, uint64_t *moves);
 /* Whether a cursor stands on it, as far as the boards tell. */
 bool region_is_pinned(const struct region *region);
 
+/* How many leases are on it: so much work it is to look at it. */
+uint64_t region_count_leases(const struct region *region);
+
 /* Its last use, as far as the boards tell. */
 uint64_t region_last_used(const struct registry *registry, const struct region *region);
 

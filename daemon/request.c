@@ -103,6 +103,15 @@ static void refuse(const struct request *request, struct registry *registry, str
 	}
 }
 
+/* Who never had their turn waited for what the first one waits for. */
+static bool is_over_quota(const struct request *request)
+{
+	const struct request *first;
+
+	DL_SEARCH_SCALAR(request->client->account->waiting, first, message.type, request->message.type);
+	return request->over_quota || (first && first->over_quota);
+}
+
 void request_expire(struct request *request, struct registry *registry, struct answer *answer)
 {
 	char sentence[SHORTAGE_MAX];
@@ -112,7 +121,7 @@ void request_expire(struct request *request, struct registry *registry, struct a
 			(struct message_freed){.bytes = request->bytes_freed, .maps = request->maps_freed};
 		return;
 	}
-	if (request->over_quota) {
+	if (is_over_quota(request)) {
 		refuse(request, registry, answer, -EDQUOT);
 		return;
 	}
@@ -186,6 +195,14 @@ static int run_lease(struct request *request, struct registry *registry, bool in
 		return REQUEST_WAITS;
 	if (r == REGISTRY_REOPEN) {
 		answer_with(answer, MESSAGE_REOPEN, serial);
+		return 0;
+	}
+	if (r == -EDQUOT && request->client->n_leases < request->client->board.n_slots) {
+		registry->counters.refusals++;
+		request_refuse(answer, serial, EDQUOT,
+			       "the range can never fit into what one user may lease: %" PRIu64 " bytes in %" PRIu64 " windows of %" PRIu64
+			       " bytes",
+			       registry->limits.quota.memory, registry->limits.quota.maps, registry->limits.window);
 		return 0;
 	}
 	if (r < 0) {

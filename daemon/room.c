@@ -58,6 +58,12 @@ static bool look_on(struct registry *registry, uint64_t *pass, uint64_t n)
 	return --*pass;
 }
 
+/* A look takes longer where more leases are on a region. */
+static void take_looks(struct registry *registry, uint64_t n)
+{
+	registry->looks -= min_u64(n, registry->looks);
+}
+
 /* One look: the oldest region, if nothing pins it and it was not used since. Else it is put where it belongs now, and NULL. */
 static struct region *look_at_oldest(struct registry *registry, const struct need *need)
 {
@@ -66,6 +72,7 @@ static struct region *look_at_oldest(struct registry *registry, const struct nee
 
 	if (!region)
 		return NULL;
+	take_looks(registry, region_count_leases(region));
 	use = region_last_used(registry, region);
 	if (use == region->use.last_used && !region_is_pinned(region) && !is_needed(region, need))
 		return region;
@@ -167,6 +174,7 @@ static bool recall_oldest(struct registry *registry, const struct need *need)
 
 		if (!share)
 			continue;
+		take_looks(registry, share->n_holds);
 		if (is_needed(share->region, need))
 			share_touch(share, share_last_used(registry, share));
 		else

@@ -36,13 +36,14 @@ void server_wake(struct server *server)
 }
 
 /* Tries a request again. True if it was answered, and is gone. */
-static bool retry(struct server *server, struct request *request, bool in_turn)
+static bool retry(struct server *server, struct request *request, bool in_turn, bool released)
 {
 	struct answer *answer = &server->answer;
 	int r = REQUEST_WAITS;
 
-	if (in_turn)
-		r = request_run(request, &server->registry, &server->report, true, answer);
+	/* Before its turn it is granted if it needs no room any more. */
+	if (in_turn || released)
+		r = request_run(request, &server->registry, &server->report, in_turn, answer);
 	if (r == REQUEST_WAITS) {
 		if (server->registry.now_ms < request->deadline_ms)
 			return false;
@@ -54,7 +55,7 @@ static bool retry(struct server *server, struct request *request, bool in_turn)
 }
 
 /* Answers one request of a user: of each type the first that waits is tried. False if none could be. */
-static bool serve_one(struct server *server, struct account *account)
+static bool serve_one(struct server *server, struct account *account, bool released)
 {
 	bool waits[MESSAGE_ERROR] = {0}; /* by type: whether one of it goes on waiting */
 	struct request *request, *next;
@@ -63,7 +64,7 @@ static bool serve_one(struct server *server, struct account *account)
 	{
 		uint32_t type = request->message.type;
 
-		if (retry(server, request, !waits[type]))
+		if (retry(server, request, !waits[type], released))
 			return true;
 		waits[type] = true;
 	}
@@ -74,20 +75,27 @@ static bool serve_one(struct server *server, struct account *account)
 static void serve_waiting(struct server *server)
 {
 	struct registry *registry = &server->registry;
+	bool released = server->releases_seen != registry->releases;
 	struct account *account, *next;
 
-	if (!server->look_again && server->releases_seen == registry->releases)
+	if (!server->look_again && !released)
 		return;
 	server->look_again = false;
 	server->releases_seen = registry->releases;
 	DL_FOREACH_SAFE(registry->accounts, account, next)
 	{
-		if (!serve_one(server, account))
+		if (!serve_one(server, account, released))
 			continue;
 		DL_DELETE(registry->accounts, account);
 		DL_APPEND(registry->accounts, account);
 		/* It may have been the last, and there may be more for it. */
 		next = next ? next : account;
+	}
+	/* Who has used up the looks of this turn is not the first of the next. */
+	account = registry->accounts;
+	if (registry->cut_short && account) {
+		DL_DELETE(registry->accounts, account);
+		DL_APPEND(registry->accounts, account);
 	}
 }
 

@@ -47,7 +47,7 @@ void share_recalled(struct share *share);
 /* Its region has become longer by @bytes. */
 void share_grow(struct share *share, uint64_t bytes);
 
-bool share_is_pinned(const struct share *share);
+bool share_is_pinned(struct share *share);
 
 /* Its last use, as far as the boards tell. */
 uint64_t share_last_used(const struct registry *registry, const struct share *share);

@@ -80,9 +80,12 @@ static void say_who_pins(struct sentence *sentence, const struct registry *regis
 
 	DL_FOREACH(registry->clients, client)
 	{
-		struct pinner pinner = {.client = client, .bytes = pinned_bytes(client)};
+		struct pinner pinner = {.client = client};
 
-		if (!pinner.bytes || (account && client->account != account))
+		if (account && client->account != account)
+			continue;
+		pinner.bytes = pinned_bytes(client);
+		if (!pinner.bytes)
 			continue;
 		others++;
 		rank(first, pinner);

@@ -68,9 +68,14 @@ void board_deinit(struct board *board)
 
 void board_forget(const struct board *board)
 {
-	if (board->slots)
-		mmap(board->slots, board_bytes(board->n_slots), PROT_READ | PROT_WRITE,
-		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+	void *memory;
+
+	if (!board->slots)
+		return;
+	memory = mmap(board->slots, board_bytes(board->n_slots), PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+	if (memory == MAP_FAILED)
+		munmap(board->slots, board_bytes(board->n_slots));
 }
 
 void board_grant(struct board_slot *slot, uint32_t second)

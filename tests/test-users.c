@@ -174,7 +174,8 @@ static int run_hog(struct report *report, int said)
 	int r;
 
 	r = smmap_client_open(&taker, &takes);
-	if (!r)
+	/* That can take longer than what it is going to wait for. */
+	while (!asker && (!r || r == -ETIMEDOUT))
 		r = smmap_client_open(&asker, &asks);
 	r = r < 0 ? complain(report, "no client", r) : pin_all(&hog, taker);
 	if (!r && write(said, "", 1) == 1)
