@@ -105,9 +105,9 @@ const char *smmap_strerror(int error);
 
 /*
  * Connects to the server and stores a client in *@client, which the caller closes. @options may be NULL. Opening doesn't wait for a
- * server: -ENOTCONN if none is there; -ETIMEDOUT if one is there, but has no room for another client. Also -EINVAL for unknown flags
- * or a name that is too long, -ENAMETOOLONG for such a socket, -EPROTO for a server of another version, -ENOMEM, -EMFILE, and what
- * socket(2) and pthread_create(3) return.
+ * server: -ENOTCONN if none is there; -ETIMEDOUT if one is there, but has no room for another client; -EDQUOT if the user has as many
+ * as one may. Also -EINVAL for unknown flags or a name that is too long, -ENAMETOOLONG for such a socket, -EPROTO for a server of
+ * another version, -ENOMEM, -EMFILE, and what socket(2) and pthread_create(3) return.
  */
 int smmap_client_open(struct smmap_client **client, const struct smmap_client_options *options);
 
@@ -262,7 +262,7 @@ ssize_t smmap_buffer_slice(struct smmap_buffer *buffer, int64_t from, int64_t un
 /* ---- what is inlined ---- */
 
 /*
- * A cursor begins like this, for what follows: a use that stays inside of the cursor's lease takes two comparisons, and one look
+ * A cursor begins like this (a part of the binary interface), for what follows: a use that stays inside of the cursor's lease takes two comparisons, and one look
  * at whether the file was truncated. Only the library writes it, but for the first three.
  */
 struct smmap_cursor_head {

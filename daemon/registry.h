@@ -28,7 +28,7 @@ struct slot_ref;
 /* What an operation answers besides 0 and errors. */
 enum registry_condition {
 	REGISTRY_NO_ROOM = 1, /* nothing was done but that room is on its way, where that was possible */
-	REGISTRY_OVER_QUOTA,  /* the same, because of the user's quota */
+	REGISTRY_OVER_QUOTA,  /* the same, because of the user's quota: too much is pinned */
 	REGISTRY_REOPEN,      /* the server let go of the file: it has to be opened again */
 };
 
