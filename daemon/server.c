@@ -45,7 +45,8 @@ static bool retry(struct server *server, struct request *request, bool in_turn, 
 	if (in_turn || released)
 		r = request_run(request, &server->registry, &server->report, in_turn, answer);
 	if (r == REQUEST_WAITS) {
-		if (server->registry.now_ms < request->deadline_ms)
+		/* Where this turn was too short to find out, the next one tells. */
+		if (server->registry.now_ms < request->deadline_ms || server->registry.cut_short)
 			return false;
 		request_expire(request, &server->registry, answer);
 	}
