@@ -16,6 +16,7 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -256,7 +257,6 @@ static int end_workers(const struct worker *workers, unsigned n, unsigned n_thre
 #define SOME      3
 #define MANY      8
 #define STEPS     8000
-#define FORKS     60
 
 static int run_workers(unsigned n, uint64_t random, uint64_t max_mapped)
 {
@@ -340,6 +340,10 @@ START_TEST(test_no_thread)
 }
 END_TEST
 
+/* The address sanitizer's allocator has locks too, which a fork leaves to nobody. Those of the C library are let go of. */
+#ifndef __SANITIZE_ADDRESS__
+#define FORKS 60
+
 /* In a child: other threads were in the middle of calls, with locks that nobody will ever let go of here. */
 static int run_child(struct worker *worker)
 {
@@ -348,6 +352,8 @@ static int run_child(struct worker *worker)
 	struct worker like;
 	char byte;
 
+	/* Check's handler would end the parent too. */
+	signal(SIGALRM, SIG_DFL);
 	alarm(100);
 	expect(worker, "use", smmap_cursor_use(worker->cursor, 0, 1), -ECHILD);
 	expect(worker, "read", smmap_cursor_read(worker->cursor, &byte, 1, 0), -ECHILD);
@@ -389,11 +395,15 @@ START_TEST(test_forks)
 	stop();
 }
 END_TEST
+#endif
 
 int main(void)
 {
 	Suite *suite = suite_create("stress");
 
-	HARNESS_CASE(suite, "stress", test_processes, test_threads, test_no_thread, test_forks);
+	HARNESS_CASE(suite, "stress", test_processes, test_threads, test_no_thread);
+#ifndef __SANITIZE_ADDRESS__
+	HARNESS_CASE(suite, "forks", test_forks);
+#endif
 	return harness_run(suite);
 }
