@@ -118,7 +118,7 @@ static void compare(struct worker *worker, const unsigned char *data, uint64_t o
 
 	if (memcmp(data, expected, size) == 0)
 		return;
-	while (data[i] == expected[i] && i < size - 1)
+	while (i < size - 1 && data[i] == expected[i])
 		i++;
 	expect(worker, "equal bytes", (int64_t)i, (int64_t)size);
 }
