@@ -92,10 +92,12 @@ static int spawn(struct embedding *embedding, char **command)
 
 static int run(struct embedding *embedding, const struct options *options, char **command)
 {
+	struct listener listener;
 	char complaint[512];
 	int r;
 
-	if (server_init(&embedding->server, &options->limits, options->socket, complaint, sizeof(complaint)) < 0) {
+	if (listener_open(&listener, options->socket, complaint, sizeof(complaint)) < 0 ||
+	    server_init(&embedding->server, &options->limits, &listener, complaint, sizeof(complaint)) < 0) {
 		complain("%s", complaint);
 		return EXIT_FAILED;
 	}

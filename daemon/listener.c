@@ -9,11 +9,13 @@
 
 #include <fcntl.h>
 #include <libgen.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <time.h>
 
 #define BACKLOG 512
@@ -104,6 +106,7 @@ static int bind_and_listen(struct listener *listener, int fd)
 		unlink(listener->path);
 		return r;
 	}
+	listener->ours = true;
 	listener->device = st.st_dev;
 	listener->inode = st.st_ino;
 	return 0;
@@ -155,6 +158,45 @@ int listener_open(struct listener *listener, const char *path, char *complaint, 
 	return 0;
 }
 
+/* Whether @fd is what clients of ours connect to. */
+static bool is_listening(int fd)
+{
+	int domain, type, listens;
+	socklen_t length = sizeof(int);
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_UNIX &&
+	       getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_SEQPACKET &&
+	       getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) == 0 && listens;
+}
+
+int listener_adopt(struct listener *listener, int *fd, char *complaint, size_t size)
+{
+	struct sockaddr_un address = {0};
+	socklen_t length = sizeof(address);
+	int flags;
+
+	*listener = LISTENER_NONE;
+	if (!is_listening(*fd)) {
+		snprintf(complaint, size, "what was handed over is not a Unix socket that listens: use ListenSequentialPacket= for it");
+		return -EINVAL;
+	}
+	flags = fcntl(*fd, F_GETFL);
+	if (flags < 0 || fcntl(*fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(*fd, F_SETFD, FD_CLOEXEC) < 0 ||
+	    getsockname(*fd, (struct sockaddr *)&address, &length) < 0) {
+		int r = -errno;
+
+		snprintf(complaint, size, "can't use the socket that was handed over: %s", strerror(-r));
+		return r;
+	}
+	/* The kernel does not end a path that fills the address. An abstract one begins with a zero byte, and is shown with an @. */
+	length -= (socklen_t)offsetof(struct sockaddr_un, sun_path);
+	memcpy(listener->path, address.sun_path, min_u64(length, sizeof(address.sun_path)));
+	if (length && !listener->path[0])
+		listener->path[0] = '@';
+	listener->fd = take_fd(fd);
+	return 0;
+}
+
 void listener_close(struct listener *listener)
 {
 	struct stat st;
@@ -162,6 +204,6 @@ void listener_close(struct listener *listener)
 	if (listener->fd < 0)
 		return;
 	close_fdp(&listener->fd);
-	if (lstat(listener->path, &st) == 0 && st.st_dev == listener->device && st.st_ino == listener->inode)
+	if (listener->ours && lstat(listener->path, &st) == 0 && st.st_dev == listener->device && st.st_ino == listener->inode)
 		unlink(listener->path);
 }

@@ -3,17 +3,20 @@
 #define DAEMON_LISTENER_H
 
 /*
- * The socket that clients connect to, as a file. A socket file that a dead server has left is taken over; a live one is left alone.
+ * The socket that clients connect to, as a file. A socket file that a dead server has left is taken over; a live one is left alone. Or it
+ * is systemd's, which has it for as long as the host is up, so that clients find it while a server starts again.
  */
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
 struct listener {
 	int fd;
 	char path[PATH_MAX];
-	dev_t device; /* of the file that is ours to remove */
+	bool ours;    /* to remove */
+	dev_t device; /* of our file */
 	ino_t inode;
 };
 
@@ -28,6 +31,12 @@ struct listener {
  * a server is there; another -errno; each with a sentence in @complaint (@size bytes).
  */
 int listener_open(struct listener *listener, const char *path, char *complaint, size_t size);
+
+/*
+ * Takes over *@fd, which somebody else has bound and listens on, and who keeps it. 0; -EINVAL if it is not such a socket, or another -errno;
+ * each with a sentence in @complaint (@size bytes).
+ */
+int listener_adopt(struct listener *listener, int *fd, char *complaint, size_t size);
 
 /* Closes it, and removes the file if it is still ours. */
 void listener_close(struct listener *listener);

@@ -5,6 +5,7 @@
 
 #include "daemon/account.h"
 #include "daemon/lease.h"
+#include "daemon/log.h"
 #include "daemon/registry.h"
 #include "daemon/request.h"
 #include "daemon/server.h"
@@ -14,7 +15,9 @@
 
 #include <inttypes.h>
 #include <linux/sockios.h>
+#include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -39,6 +42,35 @@ void peer_fail(struct peer *peer)
 	peer->server->some_failed = true;
 }
 
+struct log_client peer_log_client(const struct peer *peer)
+{
+	return (struct log_client){.pid = peer->pid, .uid = peer->account->uid, .name = peer->client.name};
+}
+
+void peer_dismiss(struct peer *peer, const char *format, ...)
+{
+	struct log_client client = peer_log_client(peer);
+	char why[256];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(why, sizeof(why), format, arguments);
+	va_end(arguments);
+	log_event(LOG_WARNING, LOG_DISCONNECT, &client, "disconnected: %s", why);
+	peer_fail(peer);
+}
+
+/* Ends the connection after a call on its socket has failed. A client that has gone is nothing to talk about. */
+static void lose(struct peer *peer, int error)
+{
+	if (error == -EPIPE || error == -ECONNRESET)
+		peer_fail(peer);
+	else if (error == -EAGAIN)
+		peer_dismiss(peer, "it does not read what it asked for");
+	else
+		peer_dismiss(peer, "its connection is of no use any more: %s", strerror(-error));
+}
+
 struct peer *peer_of_client(struct client *client)
 {
 	return (struct peer *)((char *)client - offsetof(struct peer, client));
@@ -55,14 +87,29 @@ static int send_message(struct peer *peer, const struct message *message, const 
 	return length < 0 ? length : channel_send(peer->socket, bytes, (size_t)length, descriptors, n_descriptors);
 }
 
+/* What a limit or a quota refuses is the administrator's business too; the rest is the client's own mistake. */
+static void log_refusal(const struct peer *peer, const struct message_error *error)
+{
+	bool short_of = error->error == ETIMEDOUT || error->error == EDQUOT || error->error == ENOMEM;
+	struct log_client client = peer_log_client(peer);
+
+	log_event(short_of ? LOG_WARNING : LOG_INFO, LOG_REFUSAL, &client, "refused: %.*s", (int)error->sentence.length,
+		  error->sentence.data);
+}
+
 void peer_answer(struct peer *peer, const struct answer *answer)
 {
+	int r;
+
 	if (peer->failed || !answer->message.type)
 		return;
+	if (answer->message.type == MESSAGE_ERROR)
+		log_refusal(peer, &answer->message.error);
 	/* Who has the answer sees what it has changed. */
 	registry_publish(&peer->server->registry);
-	if (send_message(peer, &answer->message, &answer->fd, answer->fd >= 0) < 0)
-		peer_fail(peer);
+	r = send_message(peer, &answer->message, &answer->fd, answer->fd >= 0);
+	if (r < 0)
+		lose(peer, r);
 }
 
 void peer_ring(struct peer *peer)
@@ -137,7 +184,7 @@ static void greet(struct peer *peer, const struct message *message)
 
 	if (message->type != MESSAGE_HELLO) {
 		peer->server->registry.counters.protocol_errors++;
-		peer_fail(peer);
+		peer_dismiss(peer, "its first packet is not a HELLO");
 		return;
 	}
 	if (message->hello.version != PROTOCOL_VERSION) {
@@ -199,7 +246,7 @@ static void take_packet(struct peer *peer, struct packet *packet)
 	if (r < 0 || message.type >= MESSAGE_ERROR || message_descriptors(&message) != packet->n_descriptors ||
 	    (peer->greeted && message.type == MESSAGE_HELLO)) {
 		peer->server->registry.counters.protocol_errors += r != -ENOMEM;
-		peer_fail(peer);
+		peer_dismiss(peer, r == -ENOMEM ? "no memory for its packet" : "it sent a packet that the protocol does not know");
 		return;
 	}
 
@@ -217,6 +264,19 @@ static bool is_congested(const struct peer *peer)
 	return ioctl(peer->socket, SIOCOUTQ, &unread) < 0 || unread > SEND_BUFFER / 2;
 }
 
+/* No packet came: @error is 0 where the client has closed its end. */
+static void receive_failed(struct peer *peer, int error)
+{
+	if (error == 0) {
+		peer_fail(peer);
+	} else if (error == -EMSGSIZE || error == -EPROTO) {
+		peer->server->registry.counters.protocol_errors++;
+		peer_dismiss(peer, error == -EMSGSIZE ? "it sent a packet that is too large" : "it sent too many descriptors at once");
+	} else {
+		lose(peer, error);
+	}
+}
+
 static void receive(struct peer *peer)
 {
 	struct packet *packet = &peer->server->packet;
@@ -232,8 +292,7 @@ static void receive(struct peer *peer)
 		if (r == -EAGAIN)
 			return;
 		if (r <= 0) {
-			peer->server->registry.counters.protocol_errors += r == -EMSGSIZE || r == -EPROTO;
-			peer_fail(peer);
+			receive_failed(peer, r);
 			return;
 		}
 		take_packet(peer, packet);
@@ -263,14 +322,16 @@ static void on_closed(uv_handle_t *handle)
 }
 
 /* Says why there can't be another client of this user. Where even that fails, the client sees the connection end. */
-static void turn_away(struct server *server, int socket, uid_t uid)
+static void turn_away(struct server *server, int socket, const struct ucred *credentials)
 {
+	const struct log_client client = {.pid = credentials->pid, .uid = credentials->uid, .name = ""};
 	struct answer *answer = &server->answer;
 	int length;
 
 	server->registry.counters.refusals++;
-	request_refuse(answer, 0, EDQUOT, "uid %u has as many clients as one user may have: %" PRIu64, (unsigned)uid,
+	request_refuse(answer, 0, EDQUOT, "uid %u has as many clients as one user may have: %" PRIu64, (unsigned)credentials->uid,
 		       server->registry.limits.quota.clients);
+	log_event(LOG_WARNING, LOG_REFUSAL, &client, "refused: %s", answer->text);
 	length = message_encode(&answer->message, server->outgoing, PACKET_MAX_BYTES);
 	if (length > 0)
 		channel_send(socket, server->outgoing, (size_t)length, NULL, 0);
@@ -308,7 +369,7 @@ int peer_new(struct server *server, int *socket)
 		return -errno;
 	r = account_get(&account, &server->registry, credentials.uid);
 	if (r == -EDQUOT)
-		turn_away(server, *socket, credentials.uid);
+		turn_away(server, *socket, &credentials);
 	if (r < 0)
 		return r;
 

@@ -10,6 +10,7 @@
  */
 
 #include "daemon/client.h"
+#include "daemon/log.h"
 
 #include <stdbool.h>
 #include <uv.h>
@@ -40,11 +41,17 @@ void peer_end(struct peer *peer);
 /* Has the server end it soon. */
 void peer_fail(struct peer *peer);
 
+/* The same, after saying why in the log, in the manner of printf(3). */
+void peer_dismiss(struct peer *peer, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* Sends an answer, unless the peer has failed; it fails if that is not possible. */
 void peer_answer(struct peer *peer, const struct answer *answer);
 
 /* Tells the client what was recalled, as far as the bell takes it. */
 void peer_ring(struct peer *peer);
+
+/* Borrows the name. */
+struct log_client peer_log_client(const struct peer *peer);
 
 struct peer *peer_of_client(struct client *client);
 

@@ -44,6 +44,7 @@ void request_init(struct request *request, struct client *client, const struct m
 		.client = client,
 		.message = *message,
 		.fd = take_fd(fd),
+		.since_ms = now_ms,
 		.deadline_ms = now_ms + min_u64(wait_ms, REQUEST_MAX_DEADLINE_MS),
 	};
 }
@@ -112,6 +113,21 @@ static bool is_over_quota(const struct request *request)
 	return request->over_quota || (first && first->over_quota);
 }
 
+bool request_needs_room(const struct request *request)
+{
+	return request->message.type == MESSAGE_OPEN || request->message.type == MESSAGE_LEASE;
+}
+
+void request_describe_wait(const struct request *request, const struct registry *registry, char sentence[static SHORTAGE_MAX])
+{
+	bool opens = request->message.type == MESSAGE_OPEN;
+
+	if (is_over_quota(request))
+		shortage_of_quota(registry, request->client, opens, sentence);
+	else
+		shortage_of_room(registry, opens, sentence);
+}
+
 void request_expire(struct request *request, struct registry *registry, struct answer *answer)
 {
 	char sentence[SHORTAGE_MAX];
@@ -121,13 +137,12 @@ void request_expire(struct request *request, struct registry *registry, struct a
 			(struct message_freed){.bytes = request->bytes_freed, .maps = request->maps_freed};
 		return;
 	}
-	if (is_over_quota(request)) {
-		refuse(request, registry, answer, -EDQUOT);
-		return;
-	}
 	registry->counters.refusals++;
-	shortage_of_room(registry, request->message.type == MESSAGE_OPEN, sentence);
-	request_refuse(answer, request->message.serial, ETIMEDOUT, "%s", sentence);
+	request_describe_wait(request, registry, sentence);
+	if (is_over_quota(request))
+		request_refuse(answer, request->message.serial, EDQUOT, "%s", sentence);
+	else
+		request_refuse(answer, request->message.serial, ETIMEDOUT, "no room came free in time within %s", sentence);
 }
 
 /* ---- what each one does ---- */

@@ -9,6 +9,7 @@
  * was released, until its deadline.
  */
 
+#include "daemon/shortage.h"
 #include "proto/channel.h"
 #include "proto/message.h"
 
@@ -28,6 +29,7 @@ struct request {
 	struct client *client;
 	struct message message;
 	int fd; /* of an OPEN; else -1 */
+	uint64_t since_ms;
 	uint64_t deadline_ms;
 	bool over_quota; /* why it waits: not for the limits, but for the user's quota */
 	bool started;
@@ -58,6 +60,12 @@ void request_deinit(struct request *request);
  */
 int request_run(struct request *request, struct registry *registry, const struct report_server *server, bool in_turn,
 		struct answer *answer);
+
+/* Whether it is one that can wait for room. */
+bool request_needs_room(const struct request *request);
+
+/* Says, of one that does, which limit or quota it waits for, and who pins how much. */
+void request_describe_wait(const struct request *request, const struct registry *registry, char sentence[static SHORTAGE_MAX]);
 
 /* Fills @answer for a request whose deadline has passed. */
 void request_expire(struct request *request, struct registry *registry, struct answer *answer);

@@ -5,11 +5,15 @@
 
 #include "daemon/account.h"
 #include "daemon/lease.h"
+#include "daemon/log.h"
 #include "daemon/peer.h"
+#include "daemon/shortage.h"
+#include "daemon/size.h"
 #include "proto/pulse.h"
 #include "proto/util.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -118,7 +122,7 @@ static void fail_late(struct server *server)
 	{
 		if (server->registry.ticks < lease->recalled_tick + RECALL_TIMEOUT_MS / IMPATIENT_MS)
 			break;
-		peer_fail(peer_of_client(lease->client));
+		peer_dismiss(peer_of_client(lease->client), "it has not unmapped what was recalled within %d ms", RECALL_TIMEOUT_MS);
 	}
 }
 
@@ -198,6 +202,41 @@ static void on_busy(uv_idle_t *idle)
 	server_settle(server);
 }
 
+/* ---- once a second ---- */
+
+/* That of those that wait for room which has waited the longest; NULL if there is none. */
+static const struct request *longest_waiting(const struct server *server)
+{
+	const struct request *longest = NULL, *request;
+	const struct account *account;
+
+	DL_FOREACH(server->registry.accounts, account)
+		DL_FOREACH(account->waiting, request)
+			if (request_needs_room(request) && (!longest || request->since_ms < longest->since_ms))
+				longest = request;
+	return longest;
+}
+
+/* Says when room gets short, and when that is over. That a request waits until another client has unmapped something is nothing to tell. */
+static void tell_shortage(struct server *server)
+{
+	const struct request *request = longest_waiting(server);
+	bool is_short = request && server->registry.now_ms - request->since_ms >= SECOND_MS;
+	char sentence[SHORTAGE_MAX];
+	struct log_client client;
+
+	if (is_short == server->short_of_room)
+		return;
+	server->short_of_room = is_short;
+	if (!is_short) {
+		log_event(LOG_NOTICE, LOG_SHORTAGE, NULL, "no request waits for room any more");
+		return;
+	}
+	request_describe_wait(request, &server->registry, sentence);
+	client = peer_log_client(peer_of_client(request->client));
+	log_event(LOG_WARNING, LOG_SHORTAGE, &client, "waits for room: %s", sentence);
+}
+
 static void on_second(uv_timer_t *timer)
 {
 	struct server *server = timer->data;
@@ -207,6 +246,8 @@ static void on_second(uv_timer_t *timer)
 	registry_look_around(&server->registry);
 	atomic_store_explicit(&server->pulse->second, (uint32_t)((server->registry.now_ms - server->report.started_ms) / SECOND_MS),
 			      memory_order_relaxed);
+	tell_shortage(server);
+	log_settle();
 	server_settle(server);
 }
 
@@ -231,6 +272,7 @@ static void on_connection(uv_poll_t *poll, int status, int events)
 
 	socket = accept4(server->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (socket < 0) {
+		log_event(LOG_ERR, LOG_TROUBLE, NULL, "can't take a connection: %s", strerror(errno));
 		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
 			uv_poll_stop(&server->accepting);
 			set_timer(&server->second, on_second, SECOND_MS, true);
@@ -264,7 +306,7 @@ static void discard(struct server *server)
 	uv_loop_close(&server->loop);
 }
 
-static int start(struct server *server, const struct limits *limits, const char *path, char *complaint, size_t size)
+static int start(struct server *server, const struct limits *limits, char *complaint, size_t size)
 {
 	int r;
 
@@ -273,9 +315,6 @@ static int start(struct server *server, const struct limits *limits, const char 
 		snprintf(complaint, size, "no shared memory for the pulse: %s", uv_strerror(r));
 		return r;
 	}
-	r = listener_open(&server->listener, path, complaint, size);
-	if (r < 0)
-		return r;
 	r = uv_poll_init(&server->loop, &server->accepting, server->listener.fd);
 	if (r < 0) {
 		snprintf(complaint, size, "can't wait for connections: %s", uv_strerror(r));
@@ -289,7 +328,7 @@ static int start(struct server *server, const struct limits *limits, const char 
 	return 0;
 }
 
-int server_init(struct server *server, const struct limits *limits, const char *path, char *complaint, size_t size)
+int server_init(struct server *server, const struct limits *limits, struct listener *listener, char *complaint, size_t size)
 {
 	int r;
 
@@ -297,13 +336,15 @@ int server_init(struct server *server, const struct limits *limits, const char *
 	signal(SIGPIPE, SIG_IGN);
 	memset(server, 0, sizeof(*server));
 	server->pulse_fd = -1;
-	server->listener = LISTENER_NONE;
+	server->listener = *listener;
+	*listener = LISTENER_NONE;
 	r = uv_loop_init(&server->loop);
 	if (r < 0) {
 		snprintf(complaint, size, "no event loop: %s", uv_strerror(r));
+		listener_close(&server->listener);
 		return r;
 	}
-	r = start(server, limits, path, complaint, size);
+	r = start(server, limits, complaint, size);
 	if (r < 0) {
 		discard(server);
 		return r;
@@ -337,6 +378,16 @@ void server_stop(struct server *server)
 	uv_close((uv_handle_t *)&server->second, NULL);
 	uv_close((uv_handle_t *)&server->impatient, NULL);
 	uv_close((uv_handle_t *)&server->busy, NULL);
+}
+
+void server_describe(const struct server *server, char *line, size_t size)
+{
+	const struct registry *registry = &server->registry;
+	char used[SIZE_TEXT_MAX], limit[SIZE_TEXT_MAX];
+
+	snprintf(line, size, "%" PRIu64 " clients; %s of %s in %" PRIu64 " maps of %" PRIu64 " files%s", server->n_peers,
+		 size_print(registry->usage.memory, used), size_print(registry->limits.memory, limit), registry->usage.maps,
+		 registry->usage.handles, server->short_of_room ? "; requests wait for room" : "");
 }
 
 void server_deinit(struct server *server)

@@ -27,6 +27,7 @@ struct server {
 	uv_timer_t impatient; /* runs while a request waits, or a client has to unmap: then the boards are looked at */
 	uv_idle_t busy;       /* runs while the last turn was too short to look at all that might be evicted */
 	bool look_again;      /* at what waits, whether or not something was released */
+	bool short_of_room;   /* a request waits so long that it was said */
 	bool stopping;
 
 	struct listener listener;
@@ -47,10 +48,10 @@ struct server {
 };
 
 /*
- * Prepares a server on a socket at @path, with limits that were checked. 0, or -errno with a sentence in @complaint (@size bytes).
- * Nothing is to be undone then.
+ * Prepares a server on a socket that listens, with limits that were checked. Takes *@listener. 0, or -errno with a sentence in @complaint
+ * (@size bytes). Nothing is to be undone then.
  */
-int server_init(struct server *server, const struct limits *limits, const char *path, char *complaint, size_t size);
+int server_init(struct server *server, const struct limits *limits, struct listener *listener, char *complaint, size_t size);
 
 /* Serves until server_stop(). 0 or -errno. */
 int server_run(struct server *server);
@@ -60,6 +61,9 @@ void server_stop(struct server *server);
 
 /* Frees all and removes the socket, after server_run(). */
 void server_deinit(struct server *server);
+
+/* How things are, in a line for people. */
+void server_describe(const struct server *server, char *line, size_t size);
 
 /* For peers: before and after something happens. */
 void server_wake(struct server *server);

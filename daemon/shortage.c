@@ -121,7 +121,6 @@ void shortage_of_room(const struct registry *registry, bool to_open, char text[s
 	const struct limits *limits = &registry->limits;
 	const struct usage *usage = &registry->usage;
 
-	say(&sentence, "no room came free in time within ");
 	if (to_open)
 		say_number(&sentence, "max-handles", usage->handles, limits->handles, "files");
 	else if (usage->maps >= limits->maps)

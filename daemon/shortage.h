@@ -14,7 +14,7 @@ struct registry;
 /* Enough for any of the sentences; a longer one is cut. */
 #define SHORTAGE_MAX 768
 
-/* For a request that has waited for room in vain: for a file to be opened, or else for a lease. */
+/* The limit that a request waits for: one to open a file, or else for a lease. */
 void shortage_of_room(const struct registry *registry, bool to_open, char sentence[static SHORTAGE_MAX]);
 
 /* For one of @client that is over a quota of its user, or has no slot left. */

@@ -8,6 +8,7 @@
 #include "proto/address.h"
 #include "proto/util.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -182,13 +183,42 @@ START_TEST(test_replaced)
 }
 END_TEST
 
+/* One that somebody else has made: it is used, and left where it is. */
+START_TEST(test_adopt)
+{
+	int fd, made, flags;
+
+	ck_assert_int_eq(try_open(&other, "socket"), 0);
+	made = dup(other.fd);
+	ck_assert_int_eq(listener_adopt(&listener, &made, complaint, sizeof(complaint)), 0);
+	ck_assert_int_eq(made, -1);
+	ck_assert_str_eq(listener.path, "socket");
+	flags = fcntl(listener.fd, F_GETFL);
+	ck_assert_int_ne(flags & O_NONBLOCK, 0);
+	ck_assert_int_ne(fcntl(listener.fd, F_GETFD) & FD_CLOEXEC, 0);
+	listener_close(&listener);
+	ck_assert(is_socket("socket"));
+	fd = address_connect("socket");
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+	listener_close(&other);
+
+	/* What is none is not taken. */
+	made = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	ck_assert_int_eq(listener_adopt(&listener, &made, complaint, sizeof(complaint)), -EINVAL);
+	ck_assert_int_ge(made, 0);
+	ck_assert_msg(strstr(complaint, "ListenSequentialPacket="), "%s", complaint);
+	close(made);
+}
+END_TEST
+
 Suite *suite(void);
 
 Suite *suite(void)
 {
 	Suite *s = suite_create("listener");
 
-	HARNESS_CASE(s, "listener", test_open, test_live, test_dead, test_in_the_way, test_path, test_folder, test_replaced);
+	HARNESS_CASE(s, "listener", test_open, test_live, test_dead, test_in_the_way, test_path, test_folder, test_replaced, test_adopt);
 	return s;
 }
 
