@@ -7,6 +7,7 @@
 
 #include "daemon/command.h"
 
+#include "daemon/log.h"
 #include "daemon/server.h"
 #include "proto/util.h"
 
@@ -161,6 +162,8 @@ int command_exec(int argc, char **argv)
 		return EXIT_FAILED;
 	}
 
+	/* Standard error is the command's: what is refused to it, it says itself. */
+	log_set_level(LOG_ERR);
 	embedding->descriptors = descriptors;
 	if (!*options.socket) {
 		r = make_folder(folder);
