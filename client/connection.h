@@ -8,8 +8,8 @@
  * Any thread may ask; whoever waits for an answer while nobody reads the socket reads it for all. A small thread sleeps on the
  * bell and unmaps what the server takes back.
  *
- * When the server is gone the connection is dead, for good: idle leases are unmapped, and those on which a cursor stands live on as orphans, with
- * the connection's memory, until the last of them is left. A client then makes a new connection.
+ * When the server is gone the connection is dead, for good: idle leases are unmapped, and those on which a cursor stands live on as
+ * orphans, with the connection's memory, until the last of them is left. A client then makes a new connection.
  */
 
 #include "client/lease.h"

@@ -269,8 +269,8 @@ int smmap_cursor_advise(struct smmap_cursor *cursor, enum smmap_advice advice)
 		return 0;
 
 	begin = round_down(cursor->head.begin, page_size());
-	if (madvise((void *)(uintptr_t)(cursor->place.data + (begin - cursor->place.begin)), (size_t)(cursor->head.begin + cursor->head.size - begin),
-		    advices[advice]) < 0)
+	if (madvise((void *)(uintptr_t)(cursor->place.data + (begin - cursor->place.begin)),
+		    (size_t)(cursor->head.begin + cursor->head.size - begin), advices[advice]) < 0)
 		return -errno;
 	return 0;
 }

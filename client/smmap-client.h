@@ -262,8 +262,8 @@ ssize_t smmap_buffer_slice(struct smmap_buffer *buffer, int64_t from, int64_t un
 /* ---- what is inlined ---- */
 
 /*
- * A cursor begins like this (a part of the binary interface), for what follows: a use that stays inside of the cursor's lease takes two comparisons, and one look
- * at whether the file was truncated. Only the library writes it, but for the first three.
+ * A cursor begins like this (a part of the binary interface), for what follows: a use that stays inside of the cursor's lease takes two
+ * comparisons, and one look at whether the file was truncated. Only the library writes it, but for the first three.
  */
 struct smmap_cursor_head {
 	const char *data; /* where the cursor stands; NULL nowhere */
@@ -302,8 +302,9 @@ static inline const void *smmap_cursor_data_inlined(const struct smmap_cursor *c
 	return head ? head->data : NULL;
 }
 
-#define smmap_cursor_use(cursor, offset, size) smmap_cursor_use_inlined(cursor, offset, size)
-#define smmap_cursor_data(cursor)              smmap_cursor_data_inlined(cursor)
+/* Of any number of arguments: a comma in braces ends one for the preprocessor. */
+#define smmap_cursor_use(...)  smmap_cursor_use_inlined(__VA_ARGS__)
+#define smmap_cursor_data(...) smmap_cursor_data_inlined(__VA_ARGS__)
 
 #ifdef __cplusplus
 }

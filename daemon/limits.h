@@ -52,8 +52,8 @@ int limits_check(const struct limits *limits, char *complaint, size_t size);
 
 /*
  * Raises the soft RLIMIT_NOFILE as far as it goes, lowers the limits to what the kernel allows this process, and sets the number of
- * clients, and the quota. The number of limits that were lowered, with a sentence for each in @complaint; -EMFILE or -ENOMEM if the kernel allows too few
- * descriptors or maps to be of use.
+ * clients, and the quota. The number of limits that were lowered, with a sentence for each in @complaint; -EMFILE or -ENOMEM if the
+ * kernel allows too few descriptors or maps to be of use.
  */
 int limits_fit(struct limits *limits, char *complaint, size_t size);
 

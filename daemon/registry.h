@@ -123,8 +123,9 @@ int registry_close(struct registry *registry, struct client *client, uint64_t fi
  * Grants @client a lease on all windows of a range, with one pin. Leases of the client itself that had to go for it are listed in
  * @victims: the client unmaps them before it maps the new one, and says so.
  *
- * 0, REGISTRY_NO_ROOM, REGISTRY_OVER_QUOTA, REGISTRY_REOPEN; -EBADF if the client does not have the file open; -EFBIG if the range can never fit; -EDQUOT
- * if it can never fit into the user's quota, or the client has no slot left; -EIO, -ENOMEM and others of statx(2) and mmap(2).
+ * 0, REGISTRY_NO_ROOM, REGISTRY_OVER_QUOTA, REGISTRY_REOPEN; -EBADF if the client does not have the file open; -EFBIG if the range can
+ * never fit; -EDQUOT if it can never fit into the user's quota, or the client has no slot left; -EIO, -ENOMEM and others of statx(2) and
+ * mmap(2).
  */
 int registry_lease(struct registry *registry, struct client *client, const struct lease_request *request, struct lease_grant *grant,
 		   struct slot_list *victims);
