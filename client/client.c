@@ -283,9 +283,9 @@ int smmap_client_stats(struct smmap_client *client, struct smmap_stats *stats)
 	connection = client->connection;
 	if (connection) {
 		stats->window_bytes = connection->server.window_bytes;
-		stats->limit_memory_bytes = connection->server.limit_memory_bytes;
-		stats->limit_handles = connection->server.limit_handles;
-		stats->limit_maps = connection->server.limit_maps;
+		stats->limit_memory_bytes = atomic_load_explicit(&connection->pulse->limit_memory_bytes, memory_order_relaxed);
+		stats->limit_handles = atomic_load_explicit(&connection->pulse->limit_handles, memory_order_relaxed);
+		stats->limit_maps = atomic_load_explicit(&connection->pulse->limit_maps, memory_order_relaxed);
 		stats->server_memory_bytes = atomic_load(&connection->pulse->memory_bytes);
 		stats->server_handles = atomic_load(&connection->pulse->handles);
 		stats->server_maps = atomic_load(&connection->pulse->maps);

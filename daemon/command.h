@@ -7,7 +7,8 @@
  * status.
  */
 
-#include "daemon/limits.h"
+#include "daemon/configuration.h"
+#include "daemon/settings.h"
 
 #include <getopt.h>
 #include <limits.h>
@@ -45,17 +46,32 @@ int complain_usage(void);
 /* Says what is wrong where getopt_long(3) has returned '?' or ':'; returns EXIT_USAGE. */
 int complain_option(int option, char **argv);
 
-/* Options of the server. */
+/* The command line of the server. */
 struct options {
-	char socket[PATH_MAX];
-	struct limits limits; /* checked, and fitted to the machine */
+	const char *given[N_SETTINGS]; /* borrowed from it; NULL: not there */
+	const char *config;            /* the file to read; NULL: the default one, if it is there */
+	bool private;                  /* the server is for one command: there is no default file, and no other user to leave something for */
+	bool check_config;
 };
 
 /*
- * Parses the options of the server, over the defaults that are in *@options; optind is then at the first argument that is none. EXIT_DONE, or an exit status after saying why. With
- * --help and --version *@finished is set, and all is said.
+ * Parses the command line into *@options; optind is then at the first argument that is none. EXIT_DONE, or an exit status after saying why.
+ * With --help and --version *@finished is set, and all is said.
  */
 int options_parse(struct options *options, int argc, char **argv, int *finished);
+
+/* Enough for the sentence on what the kernel made lower. */
+#define LOWERED_MAX 512
+
+/*
+ * What the options, the files and what is built in come to: checked, and fitted to what the kernel allows; what that made lower is said in
+ * @lowered. EXIT_DONE, or an exit status after each mistake was told.
+ */
+int options_load(const struct options *options, struct settings *settings, char lowered[static LOWERED_MAX],
+		 configuration_complain_fn *tell, void *data);
+
+/* A configuration_complain_fn that says it by complain(). */
+void complain_sentence(void *data, const char *sentence);
 
 /* Puts the socket's default where none was given. EXIT_DONE, or an exit status after saying why. */
 int options_default_socket(char socket[static PATH_MAX]);

@@ -91,18 +91,18 @@ static int spawn(struct embedding *embedding, char **command)
 	return r;
 }
 
-static int run(struct embedding *embedding, const struct options *options, char **command)
+static int run(struct embedding *embedding, const struct settings *settings, char **command)
 {
 	struct listener listener;
 	char complaint[512];
 	int r;
 
-	if (listener_open(&listener, options->socket, complaint, sizeof(complaint)) < 0 ||
-	    server_init(&embedding->server, &options->limits, &listener, complaint, sizeof(complaint)) < 0) {
+	if (listener_open(&listener, settings->socket, complaint, sizeof(complaint)) < 0 ||
+	    server_init(&embedding->server, &settings->limits, &listener, complaint, sizeof(complaint)) < 0) {
 		complain("%s", complaint);
 		return EXIT_FAILED;
 	}
-	setenv("SMMAP_SOCKET", options->socket, 1);
+	setenv("SMMAP_SOCKET", settings->socket, 1);
 	start_signal(embedding, &embedding->term, SIGTERM);
 	start_signal(embedding, &embedding->hangup, SIGHUP);
 	start_signal(embedding, &embedding->interrupt, SIGINT);
@@ -137,43 +137,60 @@ static int make_folder(char folder[static PATH_MAX])
 	return r;
 }
 
+/* Where there is no socket yet: one in a new folder, which is the caller's to remove. EXIT_DONE, or an exit status after saying why. */
+static int make_socket(char socket[static PATH_MAX], char folder[static PATH_MAX])
+{
+	int r;
+
+	if (*socket)
+		return EXIT_DONE;
+	r = make_folder(folder);
+	if (r < 0) {
+		complain("can't make a folder for the socket: %s", strerror(-r));
+		return EXIT_FAILED;
+	}
+	snprintf(socket, PATH_MAX, "%.*s/socket", PATH_MAX - 8, folder);
+	return EXIT_DONE;
+}
+
 int command_exec(int argc, char **argv)
 {
 	_cleanup_(freep) struct embedding *embedding = NULL;
-	char folder[PATH_MAX] = "";
+	struct options options = {.private = true};
+	char folder[PATH_MAX] = "", lowered[LOWERED_MAX];
+	struct settings settings;
 	struct rlimit descriptors;
-	struct options options = {0};
 	int finished, r;
 
 	getrlimit(RLIMIT_NOFILE, &descriptors);
-	limits_default(&options.limits);
-	/* There is no other user to leave something for. */
-	options.limits.user_percent = 100;
 	r = options_parse(&options, argc, argv, &finished);
 	if (r != EXIT_DONE || finished)
 		return r;
+	if (options.check_config) {
+		complain("--check-config is not an option here");
+		return complain_usage();
+	}
 	if (optind == argc) {
 		complain("exec needs a command to run");
 		return complain_usage();
 	}
+	r = options_load(&options, &settings, lowered, complain_sentence, NULL);
+	if (r != EXIT_DONE)
+		return r;
+	if (*lowered)
+		complain("%s", lowered);
+	log_set_level(settings.log_level);
+
 	embedding = calloc(1, sizeof(*embedding));
 	if (!embedding) {
 		complain("no memory");
 		return EXIT_FAILED;
 	}
-
-	/* Standard error is the command's: what is refused to it, it says itself. */
-	log_set_level(LOG_ERR);
 	embedding->descriptors = descriptors;
-	if (!*options.socket) {
-		r = make_folder(folder);
-		if (r < 0) {
-			complain("can't make a folder for the socket: %s", strerror(-r));
-			return EXIT_FAILED;
-		}
-		snprintf(options.socket, sizeof(options.socket), "%.*s/socket", (int)sizeof(options.socket) - 8, folder);
-	}
-	r = run(embedding, &options, argv + optind);
+	r = make_socket(settings.socket, folder);
+	if (r != EXIT_DONE)
+		return r;
+	r = run(embedding, &settings, argv + optind);
 	if (*folder)
 		rmdir(folder);
 	return r;

@@ -87,6 +87,7 @@ void file_become_bare(struct registry *registry, struct file *file)
 		older = NULL;
 	while (older && older->last_used > file->last_used)
 		older = older->prev;
+	file->bare_since_ms = registry->now_ms;
 	DL_APPEND_ELEM(registry->bare, older, file);
 }
 

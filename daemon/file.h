@@ -48,6 +48,7 @@ struct file {
 	struct region *detached; /* those that it doesn't */
 	uint64_t n_regions;      /* all of them */
 	uint64_t n_draining;
+	uint64_t bare_since_ms; /* without a region, or asked for */
 
 	UT_hash_handle by_id, by_identity; /* of the registry */
 	struct file *prev, *next;          /* registry->bare, if there is no region */

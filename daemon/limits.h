@@ -29,6 +29,8 @@ struct limits {
 	uint64_t clients; /* connections; follows from the descriptors that the handles leave */
 	uint64_t user_percent; /* of each of these, what one user may have at most */
 	struct quota quota;    /* follows from all that */
+	uint64_t recall_timeout_ms; /* after which a client is disconnected that has not unmapped what was recalled */
+	uint64_t idle_timeout_ms;   /* after which a file is let go that has no region and was not asked for */
 };
 
 #define LIMITS_DEFAULT_MEMORY_PERCENT 50
@@ -36,6 +38,11 @@ struct limits {
 #define LIMITS_DEFAULT_MAPS           32768
 #define LIMITS_DEFAULT_WINDOW         (UINT64_C(64) << 20)
 #define LIMITS_DEFAULT_USER_PERCENT   75
+#define LIMITS_DEFAULT_RECALL_MS      1000
+#define LIMITS_DEFAULT_IDLE_MS        (5 * 60 * 1000)
+
+/* A process on a busy machine may take so long to unmap something. */
+#define LIMITS_MIN_RECALL_MS 100
 
 /* Of what takes only a little of the server's memory, a user may have as much in any case. */
 #define LIMITS_USER_LEASES   131072
@@ -46,9 +53,10 @@ struct limits {
 void limits_default(struct limits *limits);
 
 /*
- * Checks what was asked for. 0, or -EINVAL with a sentence in @complaint (@size bytes) that says what is wrong and what would be right.
+ * Checks what was asked for. 0, or -EINVAL with a sentence in @complaint (@size bytes) that says what is wrong and what would be right, and in
+ * *@name the setting that it is about.
  */
-int limits_check(const struct limits *limits, char *complaint, size_t size);
+int limits_check(const struct limits *limits, const char **name, char *complaint, size_t size);
 
 /*
  * Raises the soft RLIMIT_NOFILE as far as it goes, lowers the limits to what the kernel allows this process, and sets the number of

@@ -1,99 +1,41 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The options of the server, checked at the door. */
+/* The command line of the server, and the settings that it comes to together with the files. */
 #include "config.h"
 
 #include "daemon/command.h"
 
-#include "daemon/size.h"
 #include "proto/util.h"
 
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+#include <syslog.h>
 
-static int set_socket(char socket[static PATH_MAX], const char *path)
-{
-	if (!*path || strlen(path) >= PATH_MAX) {
-		complain("--socket has to be a path");
-		return EXIT_USAGE;
-	}
-	strcpy(socket, path);
-	return EXIT_DONE;
-}
-
-/* A number that was not understood. */
-static int complain_value(const char *option, const char *value, const char *expected)
-{
-	complain("--%s=%s is not %s", option, value, expected);
-	return EXIT_USAGE;
-}
-
-static int set_limit(struct limits *limits, const char *option, const char *value)
-{
-	uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * page_size();
-
-	if (strcmp(option, "max-memory") == 0 && size_parse_share(value, memory, &limits->memory) < 0)
-		return complain_value(option, value, "a size such as 4G, or a share of the memory such as 50%");
-	if (strcmp(option, "window-size") == 0 && size_parse(value, &limits->window) < 0)
-		return complain_value(option, value, "a size such as 64M");
-	if (strcmp(option, "max-handles") == 0 && number_parse(value, &limits->handles) < 0)
-		return complain_value(option, value, "a number");
-	if (strcmp(option, "user-share") == 0 && size_parse_share(value, 100, &limits->user_percent) < 0)
-		return complain_value(option, value, "a share such as 75%");
-	if (strcmp(option, "max-maps") == 0 && number_parse(value, &limits->maps) < 0)
-		return complain_value(option, value, "a number");
-	return EXIT_DONE;
-}
-
-/* Checks the limits, and fits them to what the kernel allows. */
-static int settle_limits(struct limits *limits)
-{
-	char complaint[512];
-	int r;
-
-	if (limits_check(limits, complaint, sizeof(complaint)) < 0) {
-		complain("%s", complaint);
-		return EXIT_USAGE;
-	}
-	r = limits_fit(limits, complaint, sizeof(complaint));
-	if (r < 0) {
-		complain("the kernel allows this process too few %s to serve anything",
-			 r == -EMFILE ? "open files (RLIMIT_NOFILE)" : "maps (vm.max_map_count)");
-		return EXIT_FAILED;
-	}
-	if (r > 0)
-		complain("%s", complaint);
-	return EXIT_DONE;
-}
+/* Options that are no settings. The others are the numbers of these. */
+enum { OPTION_CONFIG = N_SETTINGS, OPTION_CHECK_CONFIG, N_OPTIONS };
 
 int options_parse(struct options *options, int argc, char **argv, int *finished)
 {
-	static const struct option table[] = {
-		{"socket", required_argument, NULL, 's'},
-		{"max-memory", required_argument, NULL, 'm'},
-		{"max-handles", required_argument, NULL, 'f'},
-		{"max-maps", required_argument, NULL, 'r'},
-		{"window-size", required_argument, NULL, 'w'},
-		{"user-share", required_argument, NULL, 'u'},
+	struct option table[N_OPTIONS + 3] = {
+		[OPTION_CONFIG] = {"config", required_argument, NULL, OPTION_CONFIG},
+		[OPTION_CHECK_CONFIG] = {"check-config", no_argument, NULL, OPTION_CHECK_CONFIG},
 		{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, 'V'},
-		{0},
 	};
-	int option, index = 0, r = EXIT_DONE;
+	int option;
+
+	for (enum setting setting = 0; setting < N_SETTINGS; setting++)
+		table[setting] = (struct option){setting_name(setting), required_argument, NULL, (int)setting};
 
 	*finished = false;
 	opterr = 0;
-	while (r == EXIT_DONE && (option = getopt_long(argc, argv, "+:hV", table, &index)) != -1) {
+	while ((option = getopt_long(argc, argv, "+:hV", table, NULL)) != -1) {
 		switch (option) {
-		case 's':
-			r = set_socket(options->socket, optarg);
+		case OPTION_CONFIG:
+			options->config = optarg;
 			break;
-		case 'm':
-		case 'f':
-		case 'r':
-		case 'w':
-		case 'u':
-			r = set_limit(&options->limits, table[index].name, optarg);
+		case OPTION_CHECK_CONFIG:
+			options->check_config = true;
 			break;
 		case 'h':
 			print_help();
@@ -103,9 +45,90 @@ int options_parse(struct options *options, int argc, char **argv, int *finished)
 			print_version();
 			*finished = true;
 			return EXIT_DONE;
-		default:
+		case '?':
+		case ':':
 			return complain_option(option, argv);
+		default:
+			options->given[option] = optarg;
 		}
 	}
-	return r == EXIT_DONE ? settle_limits(&options->limits) : r;
+	return EXIT_DONE;
+}
+
+void complain_sentence(void *data, const char *sentence)
+{
+	(void)data;
+	complain("%s", sentence);
+}
+
+/* What is built in, and what the files say. EXIT_DONE, or EXIT_FAILED after each mistake was told. */
+static int read_files(const struct options *options, struct settings *settings, configuration_complain_fn *tell, void *data)
+{
+	const char *path = options->config ? options->config : CONFIG_FILE;
+
+	settings_default(settings);
+	if (options->private) {
+		settings->limits.user_percent = 100;
+		/* Standard error is the command's: what is refused to it, it says itself. */
+		settings->log_level = LOG_ERR;
+		if (!options->config)
+			return EXIT_DONE;
+	}
+	return configuration_read(settings, path, options->config, tell, data) ? EXIT_FAILED : EXIT_DONE;
+}
+
+/* What the command line says goes over that. */
+static int apply_given(const struct options *options, struct settings *settings, configuration_complain_fn *tell, void *data)
+{
+	char why[SETTING_SENTENCE_MAX], sentence[sizeof(why) + 2];
+	int status = EXIT_DONE;
+
+	for (enum setting setting = 0; setting < N_SETTINGS; setting++) {
+		if (!options->given[setting] ||
+		    settings_set(settings, setting, options->given[setting], "command line", why, sizeof(why)) == 0)
+			continue;
+		snprintf(sentence, sizeof(sentence), "--%s", why);
+		tell(data, sentence);
+		status = EXIT_USAGE;
+	}
+	return status;
+}
+
+/* Whether the settings fit one another. The fault is that of the file or the command line that one of them comes from. */
+static int check(const struct settings *settings, configuration_complain_fn *tell, void *data)
+{
+	char why[SETTING_SENTENCE_MAX], sentence[sizeof(why) + ORIGIN_SIZE + 2];
+	enum setting wrong;
+	const char *origin;
+
+	if (settings_check(settings, &wrong, why, sizeof(why)) == 0)
+		return EXIT_DONE;
+	origin = settings->origins[wrong];
+	if (!strchr(origin, ':')) {
+		tell(data, why);
+		return EXIT_USAGE;
+	}
+	snprintf(sentence, sizeof(sentence), "%s: %s", origin, why);
+	tell(data, sentence);
+	return EXIT_FAILED;
+}
+
+int options_load(const struct options *options, struct settings *settings, char lowered[static LOWERED_MAX],
+		 configuration_complain_fn *tell, void *data)
+{
+	int status, r;
+
+	status = read_files(options, settings, tell, data);
+	r = apply_given(options, settings, tell, data);
+	if (r == EXIT_DONE && status == EXIT_DONE)
+		r = check(settings, tell, data);
+	if (r != EXIT_DONE || status != EXIT_DONE)
+		return r != EXIT_DONE ? r : status;
+
+	r = limits_fit(&settings->limits, lowered, LOWERED_MAX);
+	if (r == -EMFILE)
+		tell(data, "the kernel allows this process too few open files (RLIMIT_NOFILE) to serve anything");
+	else if (r < 0)
+		tell(data, "the kernel allows this process too few maps (vm.max_map_count) to serve anything");
+	return r < 0 ? EXIT_FAILED : EXIT_DONE;
 }

@@ -24,9 +24,19 @@ void registry_init(struct registry *registry, const struct limits *limits, struc
 	*registry = (struct registry){.limits = *limits, .pulse = pulse, .next_file_id = 1};
 	registry_begin_turn(registry);
 	pulse->window_bytes = limits->window;
-	pulse->limit_memory_bytes = limits->memory;
-	pulse->limit_handles = limits->handles;
-	pulse->limit_maps = limits->maps;
+	registry_set_limits(registry, limits);
+}
+
+void registry_set_limits(struct registry *registry, const struct limits *limits)
+{
+	struct pulse *pulse = registry->pulse;
+	uint64_t window = registry->limits.window;
+
+	registry->limits = *limits;
+	registry->limits.window = window;
+	atomic_store_explicit(&pulse->limit_memory_bytes, limits->memory, memory_order_relaxed);
+	atomic_store_explicit(&pulse->limit_handles, limits->handles, memory_order_relaxed);
+	atomic_store_explicit(&pulse->limit_maps, limits->maps, memory_order_relaxed);
 }
 
 void registry_begin_turn(struct registry *registry)
@@ -85,6 +95,16 @@ static void end_lease(struct registry *registry, struct lease *lease)
 		let_go_if_deleted(registry, file);
 }
 
+/* Closes the files that for long nobody has asked for, nor has open, so that their file systems can be unmounted. */
+static void close_idle(struct registry *registry)
+{
+	struct file *file, *next;
+
+	DL_FOREACH_SAFE(registry->bare, file, next)
+		if (registry->now_ms - file->bare_since_ms >= registry->limits.idle_timeout_ms && !file_count_clients(file))
+			file_free(registry, file);
+}
+
 void registry_look_around(struct registry *registry)
 {
 	struct file *file, *next;
@@ -94,6 +114,7 @@ void registry_look_around(struct registry *registry)
 		if (file_refresh(registry, file) == 0)
 			let_go_if_deleted(registry, file);
 	}
+	close_idle(registry);
 }
 
 /* Counts that @client has the file open, once more. 0 or -ENOMEM. */

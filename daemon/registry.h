@@ -104,6 +104,12 @@ struct lease_grant {
 /* @pulse, borrowed, is where the epoch is counted and figures are published. */
 void registry_init(struct registry *registry, const struct limits *limits, struct pulse *pulse);
 
+/*
+ * Has other limits hold from now on, but for the size of a window, which stays. Nothing is granted as long as more is used; see
+ * room_shrink().
+ */
+void registry_set_limits(struct registry *registry, const struct limits *limits);
+
 /* Lets go of all files. There are no clients any more. */
 void registry_deinit(struct registry *registry);
 

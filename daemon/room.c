@@ -148,6 +148,16 @@ bool room_make_handle(struct registry *registry, bool in_turn)
 	return file;
 }
 
+bool room_shrink(struct registry *registry)
+{
+	const struct need nothing = {0};
+
+	evict_oldest(registry, &nothing);
+	while (registry->usage.handles > registry->limits.handles && room_make_handle(registry, true))
+		;
+	return registry->cut_short && (!enough_room(registry, &nothing) || registry->usage.handles > registry->limits.handles);
+}
+
 /* ---- the quota of a user ---- */
 
 static bool enough_of_quota(const struct registry *registry, const struct need *need)

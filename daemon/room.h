@@ -57,4 +57,10 @@ void room_take_victims(struct registry *registry, struct client *client, const s
  */
 bool room_make_handle(struct registry *registry, bool in_turn);
 
+/*
+ * Evicts what is beyond the limits, after one was lowered, as far as nothing pins it. True if this turn was too short for that: then it is to
+ * be called again in the next.
+ */
+bool room_shrink(struct registry *registry);
+
 #endif

@@ -7,6 +7,7 @@
 #include "daemon/lease.h"
 #include "daemon/log.h"
 #include "daemon/peer.h"
+#include "daemon/room.h"
 #include "daemon/shortage.h"
 #include "daemon/size.h"
 #include "proto/pulse.h"
@@ -24,12 +25,6 @@
 
 /* How often boards are looked at while a request waits. */
 #define IMPATIENT_MS 10
-
-/*
- * A client that has not unmapped what was recalled by then is disconnected. Counted in looks at the boards, so that a server which was
- * stopped itself blames nobody.
- */
-#define RECALL_TIMEOUT_MS 1000
 
 /* ---- what has to be done after each event ---- */
 
@@ -114,15 +109,20 @@ static bool is_waiting(const struct server *server)
 	return false;
 }
 
+/*
+ * Ends those that have not unmapped in time what was recalled. That is counted in looks at the boards, so that a server which was stopped itself
+ * blames nobody.
+ */
 static void fail_late(struct server *server)
 {
+	uint64_t timeout_ms = server->registry.limits.recall_timeout_ms;
 	const struct lease *lease;
 
 	DL_FOREACH(server->registry.recalled, lease)
 	{
-		if (server->registry.ticks < lease->recalled_tick + RECALL_TIMEOUT_MS / IMPATIENT_MS)
+		if (server->registry.ticks - lease->recalled_tick < timeout_ms / IMPATIENT_MS)
 			break;
-		peer_dismiss(peer_of_client(lease->client), "it has not unmapped what was recalled within %d ms", RECALL_TIMEOUT_MS);
+		peer_dismiss(peer_of_client(lease->client), "it has not unmapped what was recalled within %" PRIu64 " ms", timeout_ms);
 	}
 }
 
@@ -174,9 +174,9 @@ void server_settle(struct server *server)
 
 	if (server->stopping)
 		return;
-	set_timer(&server->second, on_second, SECOND_MS, server->peers);
+	set_timer(&server->second, on_second, SECOND_MS, server->peers || server->registry.bare);
 	set_timer(&server->impatient, on_impatient, IMPATIENT_MS, is_waiting(server) || server->registry.recalled);
-	if (server->registry.cut_short && is_waiting(server))
+	if (server->shrinks || (server->registry.cut_short && is_waiting(server)))
 		uv_idle_start(&server->busy, on_busy);
 	if (server->n_peers < server->registry.limits.clients && !uv_is_active((uv_handle_t *)&server->accepting))
 		uv_poll_start(&server->accepting, UV_READABLE, on_connection);
@@ -199,6 +199,8 @@ static void on_busy(uv_idle_t *idle)
 	uv_idle_stop(idle);
 	server->look_again = true;
 	server_wake(server);
+	if (server->shrinks)
+		server->shrinks = room_shrink(&server->registry);
 	server_settle(server);
 }
 
@@ -244,6 +246,7 @@ static void on_second(uv_timer_t *timer)
 	server_wake(server);
 	pulse_advance(server->pulse);
 	registry_look_around(&server->registry);
+	server->shrinks = room_shrink(&server->registry);
 	atomic_store_explicit(&server->pulse->second, (uint32_t)((server->registry.now_ms - server->report.started_ms) / SECOND_MS),
 			      memory_order_relaxed);
 	tell_shortage(server);
@@ -361,6 +364,15 @@ int server_run(struct server *server)
 	int r = uv_run(&server->loop, UV_RUN_DEFAULT);
 
 	return r < 0 ? r : 0;
+}
+
+void server_set_limits(struct server *server, const struct limits *limits)
+{
+	server_wake(server);
+	registry_set_limits(&server->registry, limits);
+	server->shrinks = room_shrink(&server->registry);
+	server->look_again = true;
+	server_settle(server);
 }
 
 void server_stop(struct server *server)

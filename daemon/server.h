@@ -26,6 +26,7 @@ struct server {
 	uv_timer_t second;  /* runs while a client is connected */
 	uv_timer_t impatient; /* runs while a request waits, or a client has to unmap: then the boards are looked at */
 	uv_idle_t busy;       /* runs while the last turn was too short to look at all that might be evicted */
+	bool shrinks;         /* what is beyond a lowered limit is being evicted */
 	bool look_again;      /* at what waits, whether or not something was released */
 	bool short_of_room;   /* a request waits so long that it was said */
 	bool stopping;
@@ -55,6 +56,9 @@ int server_init(struct server *server, const struct limits *limits, struct liste
 
 /* Serves until server_stop(). 0 or -errno. */
 int server_run(struct server *server);
+
+/* Has other limits hold from now on; see registry_set_limits(). */
+void server_set_limits(struct server *server, const struct limits *limits);
 
 /* Ends all connections, and server_run() soon. May be called again. */
 void server_stop(struct server *server);

@@ -86,6 +86,25 @@ int size_parse_share(const char *text, uint64_t whole, uint64_t *bytes)
 	return 0;
 }
 
+int time_parse(const char *text, uint64_t *ms)
+{
+	static const struct {
+		const char *name;
+		uint64_t ms;
+	} units[] = {{"", 1000}, {"ms", 1}, {"s", 1000}, {"min", 60000}, {"h", 3600000}};
+	const char *rest;
+	uint64_t parsed;
+	int r;
+
+	r = parse_digits(text, &parsed, &rest);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+		if (strcmp(rest, units[i].name) == 0)
+			return __builtin_mul_overflow(parsed, units[i].ms, ms) ? -ERANGE : 0;
+	return -EINVAL;
+}
+
 const char *size_print(uint64_t bytes, char text[static SIZE_TEXT_MAX])
 {
 	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};

@@ -2,7 +2,7 @@
 #ifndef DAEMON_SIZE_H
 #define DAEMON_SIZE_H
 
-/* Sizes and numbers as people write them. */
+/* Sizes, times and numbers as people write them. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -18,6 +18,9 @@ int size_parse(const char *text, uint64_t *bytes);
 
 /* Reads a size, or a percentage of @whole, such as 50%. 0, -EINVAL or -ERANGE. */
 int size_parse_share(const char *text, uint64_t whole, uint64_t *bytes);
+
+/* Reads a time, in seconds or with ms, s, min or h, as milliseconds. 0, -EINVAL or -ERANGE. */
+int time_parse(const char *text, uint64_t *ms);
 
 /* Prints bytes with the largest unit that leaves at least 1, to three digits: "64 MiB", "1.50 GiB". Returns @text. */
 const char *size_print(uint64_t bytes, char text[static SIZE_TEXT_MAX]);

@@ -16,9 +16,9 @@
 struct pulse {
 	uint64_t instance; /* a random number for each start of a server */
 	uint64_t window_bytes;
-	uint64_t limit_memory_bytes;
-	uint64_t limit_handles;
-	uint64_t limit_maps;
+	_Alignas(8) _Atomic uint64_t limit_memory_bytes;
+	_Alignas(8) _Atomic uint64_t limit_handles;
+	_Alignas(8) _Atomic uint64_t limit_maps;
 	_Alignas(8) _Atomic uint64_t epoch;
 	_Alignas(8) _Atomic uint64_t memory_bytes; /* in use */
 	_Alignas(8) _Atomic uint64_t handles;

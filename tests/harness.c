@@ -161,15 +161,15 @@ static void await_serving(int fd)
 void harness_start_at(struct harness_server *server, const char *socket, const char *const *options)
 {
 	char option[PATH_MAX + 16];
-	/* Most tests are of one user, who may have all. */
-	const char *arguments[MAX_OPTIONS + 4] = {harness_program(), option, "--user-share=100%"};
+	/* Most tests are of one user, who may have all. What this machine's configuration says is not theirs. */
+	const char *arguments[MAX_OPTIONS + 5] = {harness_program(), option, "--config=/dev/null", "--user-share=100%"};
 	int pipes[2];
-	size_t n = 3;
+	size_t n = 4;
 
 	snprintf(server->socket, sizeof(server->socket), "%s", socket);
 	snprintf(option, sizeof(option), "--socket=%s", socket);
 	for (; *options; options++) {
-		ck_assert_uint_lt(n, MAX_OPTIONS + 3);
+		ck_assert_uint_lt(n, MAX_OPTIONS + 4);
 		arguments[n++] = *options;
 	}
 

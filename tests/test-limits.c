@@ -14,15 +14,18 @@
 static char complaint[1024];
 
 static const struct limits good = {.memory = UINT64_C(1) << 30, .handles = 1, .maps = 1, .window = UINT64_C(1) << 20,
-				   .user_percent = 75};
+				   .user_percent = 75, .recall_timeout_ms = 1000};
 
 static int check(struct limits limits)
 {
+	const char *name;
 	int r;
 
 	complaint[0] = '\0';
-	r = limits_check(&limits, complaint, sizeof(complaint));
+	r = limits_check(&limits, &name, complaint, sizeof(complaint));
 	ck_assert_int_eq(complaint[0] != '\0', r < 0);
+	/* The sentence begins with the setting that it is about. */
+	ck_assert(r == 0 || (strncmp(complaint, name, strlen(name)) == 0 && complaint[strlen(name)] == ' '));
 	return r;
 }
 
