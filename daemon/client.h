@@ -31,6 +31,7 @@ struct client_file {
 
 struct client {
 	pid_t pid;
+	uint64_t serial; /* grows from client to client; no two have the same */
 	struct account *account; /* borrowed: the user's */
 	char name[MESSAGE_MAX_NAME + 1];
 

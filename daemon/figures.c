@@ -13,6 +13,8 @@ union row {
 	struct figures_client client;
 	struct figures_file file;
 	struct figures_user user;
+	struct figures_waiting waiting;
+	struct figures_pin pin;
 };
 
 static int use_rows(struct text rows, enum figures_section section, figures_row_fn *use, void *data)

@@ -49,6 +49,7 @@ struct file {
 	uint64_t n_regions;      /* all of them */
 	uint64_t n_draining;
 	uint64_t bare_since_ms; /* without a region, or asked for */
+	uint64_t mapped_bytes; /* of all of them */
 
 	UT_hash_handle by_id, by_identity; /* of the registry */
 	struct file *prev, *next;          /* registry->bare, if there is no region */

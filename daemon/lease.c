@@ -117,11 +117,22 @@ static void disinherit(struct registry *registry, struct lease *heir)
 			lease->heir = NULL;
 }
 
+void lease_count_hits(struct registry *registry, struct lease *lease)
+{
+	uint64_t hits = board_hits(slot_of(lease));
+
+	/* Only a liar's board goes back. */
+	if (hits <= lease->hits)
+		return;
+	registry->counters.hits += hits - lease->hits;
+	lease->hits = hits;
+}
+
 void lease_end(struct registry *registry, struct lease *lease)
 {
 	struct account *account = lease->client->account;
 
-	registry->counters.hits += board_hits(slot_of(lease));
+	lease_count_hits(registry, lease);
 	disinherit(registry, lease);
 	if (lease->heir && !--lease->heir->n_awaited)
 		complete(registry, lease->heir);

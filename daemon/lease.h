@@ -37,6 +37,7 @@ struct lease {
 	struct slot_ref ref;
 	uint64_t offset; /* in the file */
 	uint64_t length; /* in bytes; the last page may be a part of one */
+	uint64_t hits;   /* that were counted */
 
 	bool recalled;
 	bool told; /* the client has been told of the recall */
@@ -61,6 +62,9 @@ int lease_hold(const struct registry *registry, struct lease *lease, struct regi
 
 /* Gives it its first pin, the requester's. @second is the pulse's. */
 void lease_grant_pin(struct lease *lease, uint32_t second);
+
+/* Counts the hits that came since they were counted last. */
+void lease_count_hits(struct registry *registry, struct lease *lease);
 
 /* Ends the lease: its slot is free, its regions lose it. */
 void lease_end(struct registry *registry, struct lease *lease);

@@ -112,6 +112,13 @@ void peer_answer(struct peer *peer, const struct answer *answer)
 		lose(peer, r);
 }
 
+void peer_answer_request(struct peer *peer, const struct request *request, const struct answer *answer)
+{
+	peer_answer(peer, answer);
+	if (answer->message.type == MESSAGE_LEASED && answer->message.leased.length)
+		times_add(&peer->server->report.grants, uv_hrtime() - request->arrived_ns);
+}
+
 void peer_ring(struct peer *peer)
 {
 	while (peer->client.untold) {
@@ -220,6 +227,7 @@ static void take_request(struct peer *peer, const struct message *message, int *
 	int r;
 
 	request_init(&request, &peer->client, message, fd, server->registry.now_ms);
+	request.arrived_ns = uv_hrtime();
 	r = request_run(&request, &server->registry, &server->report, request_is_first(peer->account, message->type), answer);
 	if (r == REQUEST_WAITS)
 		server->registry.counters.waits++;
@@ -233,7 +241,7 @@ static void take_request(struct peer *peer, const struct message *message, int *
 			       peer->account->n_waiting);
 		server->registry.counters.refusals++;
 	}
-	peer_answer(peer, answer);
+	peer_answer_request(peer, &request, answer);
 }
 
 /* Handles one packet. Whatever is wrong with it ends the connection, before it has any effect. */

@@ -17,6 +17,7 @@
 
 struct account;
 struct answer;
+struct request;
 struct server;
 
 struct peer {
@@ -46,6 +47,9 @@ void peer_dismiss(struct peer *peer, const char *format, ...) __attribute__((for
 
 /* Sends an answer, unless the peer has failed; it fails if that is not possible. */
 void peer_answer(struct peer *peer, const struct answer *answer);
+
+/* The same, for a request: notes how long a grant took. */
+void peer_answer_request(struct peer *peer, const struct request *request, const struct answer *answer);
 
 /* Tells the client what was recalled, as far as the bell takes it. */
 void peer_ring(struct peer *peer);

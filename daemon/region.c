@@ -90,6 +90,7 @@ int region_add(struct region **added, struct registry *registry, struct file *fi
 	file->n_regions++;
 	registry->usage.maps++;
 	registry->usage.memory += region->length;
+	file->mapped_bytes += region->length;
 	order_insert(&registry->order, &region->use);
 	*added = region;
 	return 0;
@@ -102,6 +103,7 @@ void region_grow(struct registry *registry, struct region *region, uint64_t leng
 	DL_FOREACH(region->shares, share)
 		share_grow(share, length - region->length);
 	registry->usage.memory += length - region->length;
+	region->file->mapped_bytes += length - region->length;
 	region->length = length;
 }
 
@@ -183,6 +185,7 @@ static void region_forget(struct registry *registry, struct region *region)
 	else
 		HASH_DELETE(by_window, file->regions, region);
 	registry->usage.memory -= region->length;
+	file->mapped_bytes -= region->length;
 	registry->usage.maps--;
 	free(region);
 

@@ -33,6 +33,7 @@ struct region {
 	void *address;        /* of the server's map */
 	uint64_t mapped;      /* the length of that, at most the region's */
 	struct share *shares; /* who leases it */
+	uint64_t census;      /* the last one that found it pinned */
 	bool coming;
 	bool draining;
 	bool detached;

@@ -256,6 +256,7 @@ bool registry_release(struct registry *registry, struct client *client, const st
 
 void registry_add_client(struct registry *registry, struct client *client)
 {
+	client->serial = registry->next_serial++;
 	DL_APPEND(registry->clients, client);
 }
 

@@ -9,6 +9,7 @@
  * something was released.
  */
 
+#include "daemon/census.h"
 #include "daemon/limits.h"
 #include "daemon/order.h"
 
@@ -43,7 +44,7 @@ struct usage {
 
 struct counters {
 	uint64_t grants;
-	uint64_t hits; /* of leases that have ended */
+	uint64_t hits; /* as far as they were counted: when a lease ends, and by a census */
 	uint64_t evictions;
 	uint64_t recalls;
 	uint64_t waits;
@@ -59,8 +60,8 @@ struct registry {
 	struct pulse *pulse;
 	uint64_t now_ms;   /* set by whoever has a clock */
 	uint64_t ticks;    /* counted by that one while a lease is recalled */
-	uint64_t looks;    /* at what might be evicted, that are left for this turn */
-	bool cut_short;    /* there were too few: what waits for room has to be tried again soon */
+	uint64_t looks;    /* at what might be evicted, or is counted, that are left for this turn */
+	bool cut_short;    /* there were too few: what waits has to be tried again soon */
 	uint64_t releases; /* grows with whatever may have made room */
 
 	struct file *by_id;
@@ -71,7 +72,9 @@ struct registry {
 	uint64_t pass;           /* of room.c over that order: looks that are left in it; 0: none has begun */
 	struct lease *recalled;  /* leases that their clients have to unmap, the longest so first */
 	uint64_t n_untold;       /* of these, those that no bell has told of */
-	struct client *clients;
+	struct census census;
+	struct client *clients; /* in the order of their serials */
+	uint64_t next_serial;
 	struct account *accounts; /* of the users of these, in turn */
 	uint64_t next_file_id;
 };

@@ -44,7 +44,6 @@ void request_init(struct request *request, struct client *client, const struct m
 		.client = client,
 		.message = *message,
 		.fd = take_fd(fd),
-		.since_ms = now_ms,
 		.deadline_ms = now_ms + min_u64(wait_ms, REQUEST_MAX_DEADLINE_MS),
 	};
 }
@@ -128,6 +127,36 @@ void request_describe_wait(const struct request *request, const struct registry 
 		shortage_of_room(registry, opens, sentence);
 }
 
+const char *request_name(const struct request *request)
+{
+	switch (request->message.type) {
+	case MESSAGE_OPEN:
+		return "open";
+	case MESSAGE_LEASE:
+		return "lease";
+	case MESSAGE_COLLECT:
+		return "collect";
+	case MESSAGE_DROP:
+		return "drop";
+	default:
+		return "status";
+	}
+}
+
+const char *request_shortage(const struct request *request, const struct registry *registry)
+{
+	switch (request->message.type) {
+	case MESSAGE_OPEN:
+	case MESSAGE_LEASE:
+		return shortage_name(registry, request->client, request->message.type == MESSAGE_OPEN, is_over_quota(request));
+	case MESSAGE_COLLECT:
+	case MESSAGE_DROP:
+		return "clients to unmap";
+	default:
+		return "a census";
+	}
+}
+
 void request_expire(struct request *request, struct registry *registry, struct answer *answer)
 {
 	char sentence[SHORTAGE_MAX];
@@ -135,6 +164,10 @@ void request_expire(struct request *request, struct registry *registry, struct a
 	if (request->message.type == MESSAGE_COLLECT || request->message.type == MESSAGE_DROP) {
 		answer_with(answer, MESSAGE_FREED, request->message.serial)->freed =
 			(struct message_freed){.bytes = request->bytes_freed, .maps = request->maps_freed};
+		return;
+	}
+	if (request->message.type == MESSAGE_STATUS) {
+		refuse(request, registry, answer, -ETIMEDOUT);
 		return;
 	}
 	registry->counters.refusals++;
@@ -290,16 +323,25 @@ static int run_status(struct request *request, struct registry *registry, const 
 {
 	const struct message_status *status = &request->message.status;
 	struct message *message = answer_with(answer, MESSAGE_FIGURES, request->message.serial);
-	int length;
+	struct report_page page = {
+		.uid = request->client->account->uid,
+		.section = status->section,
+		.from = status->from,
+		.bytes = answer->text,
+		.size = sizeof(answer->text),
+	};
+	int r;
 
-	length = report_page(registry, server, request->client->account->uid, status->section, status->from, answer->text, sizeof(answer->text),
-			     &message->figures.next);
-	if (length < 0) {
+	r = report_page(registry, server, &page, &request->census);
+	if (r == REPORT_WAITS)
+		return REQUEST_WAITS;
+	if (r < 0) {
 		registry->counters.refusals++;
 		request_refuse(answer, request->message.serial, EINVAL, "there is no section %" PRIu32 " of figures", status->section);
 		return 0;
 	}
-	message->figures.rows = (struct text){.data = answer->text, .length = (size_t)length};
+	message->figures.next = page.next;
+	message->figures.rows = (struct text){.data = answer->text, .length = page.length};
 	return 0;
 }
 

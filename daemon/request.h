@@ -29,10 +29,11 @@ struct request {
 	struct client *client;
 	struct message message;
 	int fd; /* of an OPEN; else -1 */
-	uint64_t since_ms;
 	uint64_t deadline_ms;
+	uint64_t arrived_ns; /* when it was read */
 	bool over_quota; /* why it waits: not for the limits, but for the user's quota */
 	bool started;
+	uint64_t census; /* the one that a STATUS waits for */
 	uint64_t bytes_freed;
 	uint64_t maps_freed;
 
@@ -66,6 +67,10 @@ bool request_needs_room(const struct request *request);
 
 /* Says, of one that does, which limit or quota it waits for, and who pins how much. */
 void request_describe_wait(const struct request *request, const struct registry *registry, char sentence[static SHORTAGE_MAX]);
+
+/* What a request that waits does, and what it waits for, each in a few words. */
+const char *request_name(const struct request *request);
+const char *request_shortage(const struct request *request, const struct registry *registry);
 
 /* Fills @answer for a request whose deadline has passed. */
 void request_expire(struct request *request, struct registry *registry, struct answer *answer);

@@ -22,6 +22,7 @@
 #include <sys/socket.h>
 
 #define SECOND_MS 1000
+#define SECOND_NS UINT64_C(1000000000)
 
 /* How often boards are looked at while a request waits. */
 #define IMPATIENT_MS 10
@@ -49,7 +50,7 @@ static bool retry(struct server *server, struct request *request, bool in_turn, 
 			return false;
 		request_expire(request, &server->registry, answer);
 	}
-	peer_answer(peer_of_client(request->client), answer);
+	peer_answer_request(peer_of_client(request->client), request, answer);
 	request_dequeue(request);
 	return true;
 }
@@ -214,7 +215,7 @@ static const struct request *longest_waiting(const struct server *server)
 
 	DL_FOREACH(server->registry.accounts, account)
 		DL_FOREACH(account->waiting, request)
-			if (request_needs_room(request) && (!longest || request->since_ms < longest->since_ms))
+			if (request_needs_room(request) && (!longest || request->arrived_ns < longest->arrived_ns))
 				longest = request;
 	return longest;
 }
@@ -223,7 +224,7 @@ static const struct request *longest_waiting(const struct server *server)
 static void tell_shortage(struct server *server)
 {
 	const struct request *request = longest_waiting(server);
-	bool is_short = request && server->registry.now_ms - request->since_ms >= SECOND_MS;
+	bool is_short = request && uv_hrtime() - request->arrived_ns >= SECOND_NS;
 	char sentence[SHORTAGE_MAX];
 	struct log_client client;
 

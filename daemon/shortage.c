@@ -103,6 +103,45 @@ static void say_who_pins(struct sentence *sentence, const struct registry *regis
 
 /* ---- which limit ---- */
 
+enum scarce { SCARCE_MEMORY, SCARCE_MAPS, SCARCE_HANDLES, SCARCE_LEASES, SCARCE_OPENINGS, SCARCE_SLOTS };
+
+static enum scarce scarce_for_all(const struct registry *registry, bool to_open)
+{
+	if (to_open)
+		return SCARCE_HANDLES;
+	return registry->usage.maps >= registry->limits.maps ? SCARCE_MAPS : SCARCE_MEMORY;
+}
+
+static enum scarce scarce_for_user(const struct registry *registry, const struct client *client, bool to_open)
+{
+	const struct quota *quota = &registry->limits.quota;
+	const struct holding *held = &client->account->held;
+
+	if (to_open)
+		return SCARCE_OPENINGS;
+	if (client->n_leases == client->board.n_slots)
+		return SCARCE_SLOTS;
+	if (held->leases >= quota->leases)
+		return SCARCE_LEASES;
+	if (held->maps >= quota->maps)
+		return SCARCE_MAPS;
+	if (held->handles >= quota->handles && held->memory + registry->limits.window <= quota->memory)
+		return SCARCE_HANDLES;
+	return SCARCE_MEMORY;
+}
+
+const char *shortage_name(const struct registry *registry, const struct client *client, bool to_open, bool over_quota)
+{
+	static const char *const of_all[] = {"max-memory", "max-maps", "max-handles"};
+	static const char *const of_user[] = {
+		"user's max-memory", "user's max-maps", "user's max-handles", "user's leases", "user's open files", "client's leases",
+	};
+
+	if (over_quota)
+		return of_user[scarce_for_user(registry, client, to_open)];
+	return of_all[scarce_for_all(registry, to_open)];
+}
+
 static void say_number(struct sentence *sentence, const char *what, uint64_t used, uint64_t limit, const char *name)
 {
 	say(sentence, "%s: %" PRIu64 " of %" PRIu64 " %s are in use", what, used, limit, name);
@@ -121,12 +160,16 @@ void shortage_of_room(const struct registry *registry, bool to_open, char text[s
 	const struct limits *limits = &registry->limits;
 	const struct usage *usage = &registry->usage;
 
-	if (to_open)
+	switch (scarce_for_all(registry, to_open)) {
+	case SCARCE_HANDLES:
 		say_number(&sentence, "max-handles", usage->handles, limits->handles, "files");
-	else if (usage->maps >= limits->maps)
+		break;
+	case SCARCE_MAPS:
 		say_number(&sentence, "max-maps", usage->maps, limits->maps, "maps");
-	else
+		break;
+	default:
 		say_bytes(&sentence, "max-memory", usage->memory, limits->memory);
+	}
 	say_who_pins(&sentence, registry, NULL);
 }
 
@@ -136,21 +179,28 @@ void shortage_of_quota(const struct registry *registry, const struct client *cli
 	const struct quota *quota = &registry->limits.quota;
 	const struct account *account = client->account;
 	const struct holding *held = &account->held;
+	enum scarce scarce = scarce_for_user(registry, client, to_open);
 
-	if (!to_open && client->n_leases == client->board.n_slots) {
+	if (scarce == SCARCE_SLOTS) {
 		say(&sentence, "the client has all of its %" PRIu32 " leases in use", client->n_leases);
 		return;
 	}
 	say(&sentence, "the quota of uid %u is used up, ", (unsigned)account->uid);
-	if (to_open)
+	switch (scarce) {
+	case SCARCE_OPENINGS:
 		say_number(&sentence, "open files", account->n_openings, quota->files, "files");
-	else if (held->leases >= quota->leases)
+		break;
+	case SCARCE_LEASES:
 		say_number(&sentence, "leases", held->leases, quota->leases, "leases");
-	else if (held->maps >= quota->maps)
+		break;
+	case SCARCE_MAPS:
 		say_number(&sentence, "its part of max-maps", held->maps, quota->maps, "maps");
-	else if (held->handles >= quota->handles && held->memory + registry->limits.window <= quota->memory)
+		break;
+	case SCARCE_HANDLES:
 		say_number(&sentence, "its part of max-handles", held->handles, quota->handles, "files");
-	else
+		break;
+	default:
 		say_bytes(&sentence, "its part of max-memory", held->memory, quota->memory);
+	}
 	say_who_pins(&sentence, registry, account);
 }

@@ -11,6 +11,12 @@
 struct client;
 struct registry;
 
+/*
+ * What a request of @client that waits is short of, in a few words: "max-memory", or "user's max-memory" where it is the quota.
+ * @to_open: it is for a file to be opened, or else for a lease.
+ */
+const char *shortage_name(const struct registry *registry, const struct client *client, bool to_open, bool over_quota);
+
 /* Enough for any of the sentences; a longer one is cut. */
 #define SHORTAGE_MAX 768
 

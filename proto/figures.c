@@ -38,6 +38,11 @@ static const struct field summary[] = {
 	SUMMARY(FIELD_U64, "counters.waits", waits),
 	SUMMARY(FIELD_U64, "counters.refusals", refusals),
 	SUMMARY(FIELD_U64, "counters.protocol_errors", protocol_errors),
+	SUMMARY(FIELD_U64, "grant_time.count", grant_count),
+	SUMMARY(FIELD_U64, "grant_time.sum_nanoseconds", grant_sum_ns),
+	SUMMARY(FIELD_U64, "grant_time.p50_nanoseconds", grant_p50_ns),
+	SUMMARY(FIELD_U64, "grant_time.p99_nanoseconds", grant_p99_ns),
+	SUMMARY(FIELD_U64, "grant_time.worst_nanoseconds", grant_worst_ns),
 };
 
 #define ROW(kind_, row, member)                                                      \
@@ -61,6 +66,8 @@ static const struct field file[] = {
 	ROW(FIELD_U64, figures_file, mapped_bytes),
 	ROW(FIELD_U64, figures_file, regions),
 	ROW(FIELD_U64, figures_file, clients),
+	ROW(FIELD_U64, figures_file, device),
+	ROW(FIELD_U64, figures_file, inode),
 };
 
 static const struct field user[] = {
@@ -74,11 +81,34 @@ static const struct field user[] = {
 	ROW(FIELD_U64, figures_user, requests),
 };
 
+static const struct field waiting[] = {
+	ROW(FIELD_U32, figures_waiting, pid),
+	ROW(FIELD_U32, figures_waiting, uid),
+	ROW(FIELD_TEXT, figures_waiting, name),
+	ROW(FIELD_TEXT, figures_waiting, request),
+	ROW(FIELD_TEXT, figures_waiting, waits_for),
+	ROW(FIELD_TEXT, figures_waiting, path),
+	ROW(FIELD_U64, figures_waiting, bytes),
+	ROW(FIELD_U64, figures_waiting, milliseconds),
+};
+
+static const struct field pin[] = {
+	ROW(FIELD_U32, figures_pin, pid),
+	ROW(FIELD_U32, figures_pin, uid),
+	ROW(FIELD_TEXT, figures_pin, name),
+	ROW(FIELD_TEXT, figures_pin, path),
+	ROW(FIELD_U64, figures_pin, offset),
+	ROW(FIELD_U64, figures_pin, bytes),
+	ROW(FIELD_U64, figures_pin, seconds),
+};
+
 static const struct layout layouts[FIGURES_N_SECTIONS] = {
 	[FIGURES_SUMMARY] = LAYOUT(summary),
 	[FIGURES_CLIENTS] = LAYOUT(client),
 	[FIGURES_FILES] = LAYOUT(file),
 	[FIGURES_USERS] = LAYOUT(user),
+	[FIGURES_WAITING] = LAYOUT(waiting),
+	[FIGURES_PINS] = LAYOUT(pin),
 };
 
 const struct layout *figures_layout(uint32_t section)

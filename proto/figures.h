@@ -15,6 +15,8 @@ enum figures_section {
 	FIGURES_CLIENTS, /* a row for each client, struct figures_client */
 	FIGURES_FILES,   /* a row for each file that the asking user may see, struct figures_file */
 	FIGURES_USERS,   /* a row for each user who has a client, struct figures_user */
+	FIGURES_WAITING, /* a row for each request that waits, struct figures_waiting */
+	FIGURES_PINS,    /* a row for each lease that is pinned, struct figures_pin */
 	FIGURES_N_SECTIONS,
 };
 
@@ -52,6 +54,12 @@ struct figures_summary {
 	uint64_t waits;
 	uint64_t refusals;
 	uint64_t protocol_errors;
+
+	uint64_t grant_count; /* how long they took, from the arrival of the LEASE to its answer */
+	uint64_t grant_sum_ns;
+	uint64_t grant_p50_ns;
+	uint64_t grant_p99_ns;
+	uint64_t grant_worst_ns;
 };
 
 struct figures_client {
@@ -70,6 +78,8 @@ struct figures_file {
 	uint64_t mapped_bytes;
 	uint64_t regions;
 	uint64_t clients;
+	uint64_t device; /* st_dev and st_ino: whether the path still is that file */
+	uint64_t inode;
 };
 
 /* What one user has of each quota. */
@@ -82,6 +92,29 @@ struct figures_user {
 	uint64_t leased_maps;
 	uint64_t leased_handles;
 	uint64_t requests;
+};
+
+/* A path that is not for the asking user to see is empty. */
+struct figures_waiting {
+	uint32_t pid;
+	uint32_t uid;
+	struct text name;
+	struct text request;
+	struct text waits_for;
+	struct text path;
+	uint64_t bytes; /* that a lease is asked for */
+	uint64_t milliseconds;
+};
+
+/* The same here. */
+struct figures_pin {
+	uint32_t pid;
+	uint32_t uid;
+	struct text name;
+	struct text path;
+	uint64_t offset; /* of the lease in the file; of others' pins 0 */
+	uint64_t bytes;
+	uint64_t seconds; /* since it was pinned */
 };
 
 /* The fields of a section's rows; NULL if there is no such section. */

@@ -112,7 +112,7 @@ types=$(awk '
 missing "smmap-protocol.7 lists every message type" "$types" "$protocol_page" '^\.It NAME Ta NUMBER Ta '
 missing "smmap-protocol.7 describes every message type" "$types" "$protocol_page" '^\.Ss NAME \(NUMBER\)'
 missing "smmap-protocol.7 lists every figure" \
-	"$(sed -n 's/^	SUMMARY([A-Z0-9_]*, "\([a-z_.]*\)".*/\1/p; s/^	ROW([A-Z0-9_]*, [a-z_]*, \([a-z_]*\)).*/\1/p' \
+	"$(sed -n 's/^	SUMMARY([A-Z0-9_]*, "\([a-z0-9_.]*\)".*/\1/p; s/^	ROW([A-Z0-9_]*, [a-z_]*, \([a-z_]*\)).*/\1/p' \
 		"$TOP_SRCDIR/proto/figures.c")" "$protocol_page" '^\.It WORD Ta '
 missing "smmap-protocol.7 has the sizes of the protocol" \
 	"$(sed -n -E 's/^#define (PACKET_MAX_[A-Z]*|MESSAGE_MAX_[A-Z]*|PROTOCOL_VERSION|BOARD_SLOTS) +([0-9]+).*/\1=\2/p' \
