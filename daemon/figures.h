@@ -2,16 +2,37 @@
 #ifndef DAEMON_FIGURES_H
 #define DAEMON_FIGURES_H
 
-/* Figures as `smmapd status` gets them: row by row, however many pages they come in. */
+/* Figures as `smmapd status` gets them: the rows of whole sections, however many pages they come in. */
 
 #include "proto/figures.h"
 
+#include <stddef.h>
+#include <stdint.h>
+
 struct smmap_client;
 
-/* Called with each row, the struct of the section, which is gone afterwards. 0, or a negative error that ends it. */
-typedef int figures_row_fn(void *data, const void *row);
+/* The rows of a section: an array of its struct, with texts of its own. */
+struct figures_rows {
+	void *rows;
+	size_t n;
+};
 
-/* Asks the server for all rows of a section. 0, what @use returned, or an error of the client. */
-int figures_ask(struct smmap_client *client, enum figures_section section, figures_row_fn *use, void *data);
+/* What a server says of itself. The sections come one after the other, so they need not agree to the last byte. */
+struct figures {
+	uint64_t taken_ns; /* when, by CLOCK_MONOTONIC */
+	struct figures_rows sections[FIGURES_N_SECTIONS];
+};
+
+/* Asks for the summary, and for those of the other sections whose bit (1 << section) is set in @sections. 0, or an error of the client. */
+int figures_fetch(struct figures *figures, struct smmap_client *client, uint32_t sections);
+
+/* Frees the rows; fine for what is all zero. */
+void figures_deinit(struct figures *figures);
+
+/* A row of a section. */
+const void *figures_row(const struct figures *figures, enum figures_section section, size_t i);
+
+/* The one row of the summary. */
+const struct figures_summary *figures_summary(const struct figures *figures);
 
 #endif

@@ -105,6 +105,17 @@ int time_parse(const char *text, uint64_t *ms)
 	return -EINVAL;
 }
 
+/* To three digits, and no fraction where it would be zero. */
+static const char *print_scaled(double value, const char *unit, char text[static SIZE_TEXT_MAX])
+{
+	int digits = value < 9.995 ? 2 : 1;
+
+	if (value >= 99.95 || value == (double)(uint64_t)value)
+		digits = 0;
+	snprintf(text, SIZE_TEXT_MAX, "%.*f %s", digits, value, unit);
+	return text;
+}
+
 const char *size_print(uint64_t bytes, char text[static SIZE_TEXT_MAX])
 {
 	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
@@ -115,11 +126,31 @@ const char *size_print(uint64_t bytes, char text[static SIZE_TEXT_MAX])
 		value /= 1024;
 		unit++;
 	}
+	return print_scaled(value, units[unit], text);
+}
 
-	/* Three digits, and no fraction where it would be zero. */
-	if (!unit || value >= 99.95 || value == (double)(uint64_t)value)
-		snprintf(text, SIZE_TEXT_MAX, "%.0f %s", value, units[unit]);
+const char *time_print(uint64_t ns, char text[static SIZE_TEXT_MAX])
+{
+	static const char *const units[] = {"ns", "us", "ms", "s"};
+	double value = (double)ns;
+	size_t unit = 0;
+
+	while (value >= 999.5 && unit + 1 < sizeof(units) / sizeof(units[0])) {
+		value /= 1000;
+		unit++;
+	}
+	return print_scaled(value, units[unit], text);
+}
+
+const char *age_print(uint64_t seconds, char text[static SIZE_TEXT_MAX])
+{
+	if (seconds >= 86400)
+		snprintf(text, SIZE_TEXT_MAX, "%" PRIu64 " d %" PRIu64 " h", seconds / 86400, seconds / 3600 % 24);
+	else if (seconds >= 3600)
+		snprintf(text, SIZE_TEXT_MAX, "%" PRIu64 " h %" PRIu64 " min", seconds / 3600, seconds / 60 % 60);
+	else if (seconds >= 60)
+		snprintf(text, SIZE_TEXT_MAX, "%" PRIu64 " min %" PRIu64 " s", seconds / 60, seconds % 60);
 	else
-		snprintf(text, SIZE_TEXT_MAX, "%.*f %s", value < 9.995 ? 2 : 1, value, units[unit]);
+		snprintf(text, SIZE_TEXT_MAX, "%" PRIu64 " s", seconds);
 	return text;
 }

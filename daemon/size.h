@@ -25,4 +25,10 @@ int time_parse(const char *text, uint64_t *ms);
 /* Prints bytes with the largest unit that leaves at least 1, to three digits: "64 MiB", "1.50 GiB". Returns @text. */
 const char *size_print(uint64_t bytes, char text[static SIZE_TEXT_MAX]);
 
+/* Prints a time to three digits: "12 us", "1.20 ms", "3.40 s". Returns @text. */
+const char *time_print(uint64_t ns, char text[static SIZE_TEXT_MAX]);
+
+/* Prints an age in its two largest units: "5 s", "2 h 5 min", "3 d 4 h". Returns @text. */
+const char *age_print(uint64_t seconds, char text[static SIZE_TEXT_MAX]);
+
 #endif

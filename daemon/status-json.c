@@ -6,7 +6,7 @@
 
 #include "daemon/status.h"
 
-#include "daemon/figures.h"
+#include "daemon/resident.h"
 #include "proto/util.h"
 
 #include <jansson.h>
@@ -89,53 +89,54 @@ static int add_fields(json_t *object, enum figures_section section, const void *
 	return 0;
 }
 
-static int add_summary(void *data, const void *row)
+/* What the kernel says of a file's pages; it has no such member where the kernel does not say. */
+static int add_resident(json_t *object, const struct figures_file *file)
 {
-	return add_fields(data, FIGURES_SUMMARY, row);
+	uint64_t bytes;
+
+	if (resident_bytes(file->path.data, file->device, file->inode, &bytes) < 0)
+		return 0;
+	return json_object_set_new(object, "resident_bytes", json_integer((json_int_t)min_u64(bytes, INT64_MAX))) < 0 ? -ENOMEM : 0;
 }
 
-struct list {
-	json_t *array;
-	enum figures_section section;
-};
-
-static int add_row(void *data, const void *row)
+static int add_section(json_t *root, const struct figures *figures, enum figures_section section, bool resident)
 {
-	struct list *list = data;
-	json_t *object = json_object();
+	static const char *const names[FIGURES_N_SECTIONS] = {
+		[FIGURES_CLIENTS] = "clients", [FIGURES_FILES] = "files", [FIGURES_USERS] = "users",
+		[FIGURES_WAITING] = "waiting", [FIGURES_PINS] = "pins",
+	};
+	json_t *array = json_array();
+	int r = 0;
 
-	if (json_array_append_new(list->array, object) < 0)
+	if (json_object_set_new(root, names[section], array) < 0)
 		return -ENOMEM;
-	return add_fields(object, list->section, row);
+	for (size_t i = 0; !r && i < figures->sections[section].n; i++) {
+		const void *row = figures_row(figures, section, i);
+		json_t *object = json_object();
+
+		if (json_array_append_new(array, object) < 0)
+			return -ENOMEM;
+		r = add_fields(object, section, row);
+		if (!r && resident && section == FIGURES_FILES)
+			r = add_resident(object, row);
+	}
+	return r;
 }
 
-static int add_section(struct smmap_client *client, json_t *root, const char *name, enum figures_section section)
-{
-	struct list list = {.array = json_array(), .section = section};
-
-	if (json_object_set_new(root, name, list.array) < 0)
-		return -ENOMEM;
-	return figures_ask(client, section, add_row, &list);
-}
-
-int status_print_json(struct smmap_client *client)
+int status_print_json(const struct figures *figures, bool resident, FILE *out)
 {
 	json_t *root = json_object();
 	int r;
 
 	if (!root)
 		return -ENOMEM;
-	r = figures_ask(client, FIGURES_SUMMARY, add_summary, root);
-	if (!r)
-		r = add_section(client, root, "clients", FIGURES_CLIENTS);
-	if (!r)
-		r = add_section(client, root, "files", FIGURES_FILES);
-	if (!r)
-		r = add_section(client, root, "users", FIGURES_USERS);
-	if (!r && json_dumpf(root, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII) < 0)
+	r = add_fields(root, FIGURES_SUMMARY, figures_summary(figures));
+	for (uint32_t section = FIGURES_SUMMARY + 1; !r && section < FIGURES_N_SECTIONS; section++)
+		r = add_section(root, figures, section, resident);
+	if (!r && json_dumpf(root, out, JSON_INDENT(2) | JSON_ENSURE_ASCII) < 0)
 		r = -EIO;
 	if (!r)
-		putchar('\n');
+		putc('\n', out);
 	json_decref(root);
 	return r;
 }
