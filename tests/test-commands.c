@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The commands that are clients, from outside: cat, warm, collect, drop, and the two forms of status. */
+/* The commands that are clients, from outside: cat, warm, collect, drop, and the figures of status; tests/test-status.c has its views. */
 #include "config.h"
 
 #include "client/smmap-client.h"
@@ -310,27 +310,6 @@ START_TEST(test_status_json)
 }
 END_TEST
 
-START_TEST(test_status_tables)
-{
-	start();
-	harness_make_file("file-of-a-name", WINDOW);
-	run(0, "$P warm file-of-a-name");
-	run_saying(0, "$P status", "256 KiB");
-	assert_said("64 KiB");
-	assert_said(server.socket);
-	ck_assert_ptr_null(strstr(output, "file-of-a-name"));
-	ck_assert_ptr_null(strstr(output, "PINNED"));
-	run_saying(0, "$P status --files", "/file-of-a-name");
-	ck_assert_ptr_null(strstr(output, "UID"));
-	run_saying(0, "$P status --clients", "UID");
-	ck_assert_ptr_null(strstr(output, "file-of-a-name"));
-	run_saying(0, "$P status --clients --files", "UID");
-	assert_said("/file-of-a-name");
-	run_saying(1, "$P status >/dev/full", "smmapd");
-	harness_stop(&server);
-}
-END_TEST
-
 START_TEST(test_strange_names)
 {
 	static const char *const names[] = {
@@ -418,7 +397,7 @@ Suite *suite(void)
 
 	HARNESS_CASE(s, "cat", test_cat_whole, test_cat_range, test_cat_to_a_closed_pipe, test_unfit_paths);
 	HARNESS_CASE(s, "evict", test_warm_and_collect, test_drop, test_drop_under_a_client);
-	HARNESS_CASE(s, "status", test_status_json, test_status_tables, test_strange_names, test_names_of_others);
+	HARNESS_CASE(s, "status", test_status_json, test_strange_names, test_names_of_others);
 	return s;
 }
 
