@@ -621,6 +621,7 @@ static size_t await_fitting_frame(size_t from, size_t columns, size_t lines)
 
 START_TEST(test_watch)
 {
+	char socket[sizeof(server.socket)];
 	struct reader reader;
 	struct termios now;
 	size_t at, end;
@@ -649,7 +650,8 @@ START_TEST(test_watch)
 	/* A server that goes and comes back, as another one. */
 	harness_kill(&server);
 	at = pty_await(&pty, at, "Waiting for a server");
-	harness_start_at(&server, server.socket, (const char *const[]){"--window-size=64K", "--max-memory=128K", NULL});
+	snprintf(socket, sizeof(socket), "%s", server.socket);
+	harness_start_at(&server, socket, (const char *const[]){"--window-size=64K", "--max-memory=128K", NULL});
 	pty_await(&pty, at, "128 KiB");
 
 	pty_type(&pty, "xq");
