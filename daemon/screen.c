@@ -29,12 +29,12 @@ static struct winsize size_of_screen(void)
 	return size;
 }
 
-/* Has terminfo know the terminal. */
+/* Has terminfo know the terminal: once, since it would keep what it knew before. */
 static bool is_known(void)
 {
 	int error;
 
-	return setupterm(NULL, STDOUT_FILENO, &error) == OK;
+	return cur_term || setupterm(NULL, STDOUT_FILENO, &error) == OK;
 }
 
 size_t screen_width(void)
