@@ -10,8 +10,9 @@ void print_help(void)
 {
 	fputs("Usage: smmapd [OPTIONS]                          serve, until SIGTERM or SIGINT\n"
 	      "       smmapd exec [OPTIONS] -- COMMAND [ARG...] run COMMAND with a private server\n"
-	      "       smmapd status [--json] [--clients] [--files]\n"
+	      "       smmapd status [--clients] [--files] [--pins] [--watch[=SECONDS]]\n"
 	      "                                                 show figures of a running server\n"
+	      "       smmapd status --json | --openmetrics      print them for programs\n"
 	      "       smmapd cat [--offset=N] [--length=N] FILE...\n"
 	      "                                                 copy files to standard output\n"
 	      "       smmapd warm FILE...                       read files ahead into memory\n"

@@ -181,7 +181,8 @@ static int print_pins(struct figures_rows *rows, const struct look *look)
 		table_set_label(&table, 2, pins[i].name);
 		table_set_size(&table, 3, pins[i].bytes);
 		set_age(&table, 4, pins[i].seconds);
-		if (pins[i].path.length)
+		/* Others' are not told. */
+		if (geteuid() == 0 || geteuid() == pins[i].uid)
 			table_set_number(&table, 5, pins[i].offset);
 		else
 			table_set(&table, 5, "-");
@@ -211,7 +212,7 @@ static int print_waiting(struct figures_rows *rows, const struct look *look)
 		table_set_label(&table, 2, waiting[i].name);
 		table_set_label(&table, 3, text_of(asked));
 		table_set_label(&table, 4, waiting[i].waits_for);
-		table_set(&table, 5, "%s", time_print(waiting[i].milliseconds * 1000000, text));
+		table_set(&table, 5, "%s", waiting[i].milliseconds ? time_print(waiting[i].milliseconds * 1000000, text) : "0 ms");
 		set_path(&table, 6, waiting[i].path);
 	}
 	return print_below(&table, look);
