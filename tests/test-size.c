@@ -136,13 +136,50 @@ START_TEST(test_print)
 }
 END_TEST
 
+static void assert_time(uint64_t ns, const char *expected)
+{
+	char text[SIZE_TEXT_MAX];
+
+	ck_assert_str_eq(time_print(ns, text), expected);
+}
+
+static void assert_age(uint64_t seconds, const char *expected)
+{
+	char text[SIZE_TEXT_MAX];
+
+	ck_assert_str_eq(age_print(seconds, text), expected);
+}
+
+START_TEST(test_print_times)
+{
+	assert_time(0, "0 ns");
+	assert_time(999, "999 ns");
+	assert_time(1000, "1 us");
+	assert_time(1234, "1.23 us");
+	assert_time(12345, "12.3 us");
+	assert_time(123456, "123 us");
+	assert_time(999499, "999 us");
+	assert_time(999500, "1.00 ms");
+	assert_time(UINT64_C(3400000000), "3.40 s");
+	assert_time(UINT64_MAX, "18446744074 s");
+	assert_age(0, "0 s");
+	assert_age(59, "59 s");
+	assert_age(60, "1 min 0 s");
+	assert_age(3599, "59 min 59 s");
+	assert_age(3600, "1 h 0 min");
+	assert_age(86399, "23 h 59 min");
+	assert_age(86400, "1 d 0 h");
+	assert_age(UINT64_MAX, "213503982334601 d 7 h");
+}
+END_TEST
+
 Suite *suite(void);
 
 Suite *suite(void)
 {
 	Suite *s = suite_create("size");
 
-	HARNESS_CASE(s, "size", test_number, test_size, test_share, test_share_of_odd, test_print);
+	HARNESS_CASE(s, "size", test_number, test_size, test_share, test_share_of_odd, test_print, test_print_times);
 	return s;
 }
 
