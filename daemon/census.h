@@ -5,9 +5,9 @@
 /*
  * What only the boards tell: how many bytes are pinned, and the hits.
  *
- * There may be a million leases, and the loop must not stand still. So a census goes from slot to slot, over as many turns of the loop as
- * it takes, within the looks of each turn. Who asks gets one that began after that. The bytes are of the moments when each lease
- * was looked at; where all fits into one turn, that is a single one.
+ * There may be a million leases, and the loop must not stand still. So a census goes from slot to slot, over as many turns of
+ * the loop as it takes, within the looks of each turn. Who asks gets one that began after that. The bytes are of the moments
+ * when each lease was looked at; where all fits into one turn, that is a single one.
  */
 
 #include <stdbool.h>
@@ -24,8 +24,8 @@ struct census {
 };
 
 /*
- * Counts on. True once a census has ended that began after the first call with this *@ticket, which was 0 then. Else this turn's looks are
- * used up, and the call is to be made again in the next one.
+ * Counts on. True once a census has ended that began after the first call with this *@ticket, which was 0 then. Else this turn's
+ * looks are used up, and the call is to be made again in the next one.
  */
 bool census_take(struct registry *registry, uint64_t *ticket);
 

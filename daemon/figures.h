@@ -23,7 +23,10 @@ struct figures {
 	struct figures_rows sections[FIGURES_N_SECTIONS];
 };
 
-/* Asks for the summary, and for those of the other sections whose bit (1 << section) is set in @sections. 0, or an error of the client. */
+/*
+ * Asks for the summary, and for those of the other sections whose bit (1 << section) is set in @sections. 0, or an error of the
+ * client.
+ */
 int figures_fetch(struct figures *figures, struct smmap_client *client, uint32_t sections);
 
 /* Frees the rows; fine for what is all zero. */

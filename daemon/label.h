@@ -2,13 +2,19 @@
 #ifndef DAEMON_LABEL_H
 #define DAEMON_LABEL_H
 
-/* Paths and names, which come from strangers, as people can see them: nothing in them steers a terminal, and they fit where they go. */
+/*
+ * Paths and names, which come from strangers, as people can see them: nothing in them steers a terminal, and they fit where they
+ * go.
+ */
 
 #include "proto/message.h"
 
 #include <stddef.h>
 
-/* A printable copy, the caller's to free: each byte of what can't be printed in this locale is shown as \xNN. NULL if there is no memory. */
+/*
+ * A printable copy, the caller's to free: each byte of what can't be printed in this locale is shown as \xNN. NULL if there is
+ * no memory.
+ */
 char *label_print(struct text text);
 
 /* How many columns of the terminal a printable text takes. */

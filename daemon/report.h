@@ -5,8 +5,8 @@
 /*
  * The figures of a running server, as rows for STATUS; see proto/figures.h.
  *
- * They come page by page. A page goes on where the one before has ended, and looks at no more than fits into a turn of the loop, so that the
- * loop does not stand still however much there is.
+ * They come page by page. A page goes on where the one before has ended, and looks at no more than fits into a turn of the loop,
+ * so that the loop does not stand still however much there is.
  */
 
 #include "daemon/times.h"
@@ -38,8 +38,8 @@ struct report_page {
 enum report_condition { REPORT_WAITS = 1 };
 
 /*
- * Fills a page. 0; -EINVAL if there is no such section; REPORT_WAITS if it has to wait for the next turn of the loop. *@census is the
- * request's, 0 at first.
+ * Fills a page. 0; -EINVAL if there is no such section; REPORT_WAITS if it has to wait for the next turn of the loop. *@census
+ * is the request's, 0 at first.
  */
 int report_page(struct registry *registry, const struct report_server *server, struct report_page *page, uint64_t *census);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The path is a stranger's word. So it is first looked at without being opened, which has no effect on anything, be it a device that begins
- * to work when somebody opens it; only what proves to be the file is opened.
+ * The path is a stranger's word. So it is first looked at without being opened, which has no effect on anything, be it a device
+ * that begins to work when somebody opens it; only what proves to be the file is opened.
  *
- * cachestat(2) is there from Linux 6.5 on; before that mincore(2) tells the same, page by page. To who neither owns the file nor may write
- * it, cachestat says EPERM (some kernels tell it all), and mincore says that all is there, which is an untruth.
+ * cachestat(2) is there from Linux 6.5 on; before that mincore(2) tells the same, page by page. To who neither owns the file nor
+ * may write it, cachestat says EPERM (some kernels tell it all), and mincore says that all is there, which is an untruth.
  */
 #include "config.h"
 

@@ -3,8 +3,8 @@
 #define DAEMON_SCREEN_H
 
 /*
- * The terminal as a page that is painted anew: on the alternate screen, where it has one, so that what was there comes back. All sequences
- * are those that terminfo has for the terminal.
+ * The terminal as a page that is painted anew: on the alternate screen, where it has one, so that what was there comes back. All
+ * sequences are those that terminfo has for the terminal.
  */
 
 #include <stdbool.h>

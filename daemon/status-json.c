@@ -14,8 +14,8 @@
 #include <string.h>
 
 /*
- * A text of a client may hold any byte; JSON only UTF-8. Then each other byte is shown as \xNN. What could steer a terminal is escaped when
- * it is printed, but for DEL, which JSON does not know how to.
+ * A text of a client may hold any byte; JSON only UTF-8. Then each other byte is shown as \xNN. What could steer a terminal is
+ * escaped when it is printed, but for DEL, which JSON does not know how to.
  */
 static json_t *json_of_text(struct text text)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Figures in the text format that Prometheus reads, such that it is right by both definitions of it: OpenMetrics, and the older one of
- * Prometheus, for which # UNIT and # EOF are comments.
+ * Figures in the text format that Prometheus reads, such that it is right by both definitions of it: OpenMetrics, and the older
+ * one of Prometheus, for which # UNIT and # EOF are comments.
  *
- * They differ in what the # TYPE of a counter has to name: with _total, or without. So counters have none: by both they are then of
- * unknown type, which Prometheus treats the same.
+ * They differ in what the # TYPE of a counter has to name: with _total, or without. So counters have none: by both they are then
+ * of unknown type, which Prometheus treats the same.
  */
 #include "config.h"
 

@@ -3,8 +3,8 @@
 #define DAEMON_TABLE_H
 
 /*
- * Tables for people, that fit the width of the terminal: where it is too narrow, columns that matter less are left out, and the text of the
- * last column is cut at its beginning, since the end of a path says more.
+ * Tables for people, that fit the width of the terminal: where it is too narrow, columns that matter less are left out, and the
+ * text of the last column is cut at its beginning, since the end of a path says more.
  *
  * An error stays with the table until it is printed.
  */

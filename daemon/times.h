@@ -5,8 +5,8 @@
 /*
  * How long something takes: a histogram of times, of which quantiles can be asked at any moment.
  *
- * Buckets are log-linear: each power of two is cut into equal parts. So any time from a nanosecond to centuries has its place, in a few
- * kilobytes, and a quantile is never too low, and too high by at most one part: 1/32 of it, about 3 %.
+ * Buckets are log-linear: each power of two is cut into equal parts. So any time from a nanosecond to centuries has its place,
+ * in a few kilobytes, and a quantile is never too low, and too high by at most one part: 1/32 of it, about 3 %.
  */
 
 #include <stdint.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Each frame is a connection of its own, so that it makes no difference whether the server is still the same. While there is none, it is
- * waited for.
+ * Each frame is a connection of its own, so that it makes no difference whether the server is still the same. While there is
+ * none, it is waited for.
  *
- * On a terminal all signals that would end or stop the process, or say that the size has changed, are read from a descriptor, between two
- * frames: the terminal is left as it was before anything else happens.
+ * On a terminal all signals that would end or stop the process, or say that the size has changed, are read from a descriptor,
+ * between two frames: the terminal is left as it was before anything else happens.
  */
 #include "config.h"
 

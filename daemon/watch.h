@@ -10,8 +10,8 @@
 struct look look_now(FILE *out);
 
 /*
- * Shows a view of the server at @socket (NULL: the default) every @seconds, until the user has enough of it. On a terminal each frame is
- * painted over the last, else they come one after the other. The exit status.
+ * Shows a view of the server at @socket (NULL: the default) every @seconds, until the user has enough of it. On a terminal each
+ * frame is painted over the last, else they come one after the other. The exit status.
  */
 int status_watch(const char *socket, const struct view *view, uint64_t seconds);
 

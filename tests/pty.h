@@ -41,8 +41,8 @@ int pty_finish(struct pty *pty);
 bool pty_is_as_before(const struct pty *pty);
 
 /*
- * The widest of the lines from @from to @until, in columns of this locale, without what steers the terminal. *@n_lines is how many of them
- * end there.
+ * The widest of the lines from @from to @until, in columns of this locale, without what steers the terminal. *@n_lines is how
+ * many of them end there.
  */
 size_t pty_widest(const struct pty *pty, size_t from, size_t until, size_t *n_lines);
 

@@ -49,7 +49,10 @@ static struct figures_summary summary_now(void)
 	return summary;
 }
 
-/* Leases of two clients on the windows of one file; those of the first are pinned on every second window, the other's on every third. */
+/*
+ * Leases of two clients on the windows of one file; those of the first are pinned on every second window, the other's on every
+ * third.
+ */
 static void lease_many(uint64_t file)
 {
 	for (uint64_t i = 0; i < N_LEASES; i++) {
@@ -170,7 +173,10 @@ START_TEST(test_hits)
 }
 END_TEST
 
-/* All rows of a section, in turns of so many looks, with room for few rows in a page. The number of rows; each is handed to @use. */
+/*
+ * All rows of a section, in turns of so many looks, with room for few rows in a page. The number of rows; each is handed to
+ * @use.
+ */
 static uint64_t walk(uid_t uid, enum figures_section section, uint64_t looks, size_t size, void (*use)(const void *row))
 {
 	union {

@@ -691,7 +691,9 @@ START_TEST(test_watch_ended)
 }
 END_TEST
 
-/* While it is stopped, the terminal is somebody else's. A shell with job control runs it, since nothing else can be stopped so. */
+/*
+ * While it is stopped, the terminal is somebody else's. A shell with job control runs it, since nothing else can be stopped so.
+ */
 START_TEST(test_watch_stopped)
 {
 	size_t at;
