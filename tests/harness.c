@@ -256,7 +256,7 @@ int harness_shell(char *output, size_t size, const char *format, ...)
 
 uint64_t harness_figure(const struct harness_server *server, const char *path)
 {
-	static char output[1 << 20];
+	static char output[4 << 20];
 	json_t *root, *value;
 	json_error_t error;
 	char names[128];
