@@ -229,7 +229,7 @@ static void take_request(struct peer *peer, const struct message *message, int *
 	request_init(&request, &peer->client, message, fd, server->registry.now_ms);
 	request.arrived_ns = uv_hrtime();
 	r = request_run(&request, &server->registry, &server->report, request_is_first(peer->account, message->type), answer);
-	if (r == REQUEST_WAITS)
+	if (r == REQUEST_WAITS && request_needs_room(&request))
 		server->registry.counters.waits++;
 	if (r == REQUEST_WAITS && server->registry.now_ms >= request.deadline_ms && !server->registry.cut_short) {
 		request_expire(&request, &server->registry, answer);
