@@ -70,15 +70,24 @@ runs 'make install' install_all
 
 find_one() {
 	local found
-	found=$(find "$dest" ! -type d -name "$1" -print -quit)
+	found=$(find "$dest" ! -type d -path "*/$1" -print -quit)
 	[ -n "$found" ] || failed "$1 is installed" >&2
 	echo "$found"
 }
 pc=$(find_one smmap-client.pc)
 header=$(find_one smmap-client.h)
 library=$(find_one libsmmap-client.so)
-smmapd=$(find_one smmapd)
+smmapd=$(find_one bin/smmapd)
 passed 'program, header, library and pkg-config file are there'
+
+find_one completions/smmapd >/dev/null
+for kind in system user; do
+	find_one "systemd/$kind/smmapd.socket" >/dev/null
+	unit=$(find_one "systemd/$kind/smmapd.service")
+	grep -Eq "^ExecStart=${smmapd#"$dest"}( |\$)" "$unit" || failed "the unit for a $kind starts the program that is installed"
+	! grep -q '@[a-z]*@' "$unit" || failed "nothing is left to fill in in the unit for a $kind"
+done
+passed 'units and completion are there'
 
 installed_headers=$(find "$dest" -name '*.h' | wc -l)
 [ "$installed_headers" -eq 1 ] || failed "one header is installed, not $installed_headers"
