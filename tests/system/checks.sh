@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What scripts/check-system checks, as root in a system that was booted for it: builds the packages of /source, installs them, and sees how
-# the service fares. Prints a line for each check; all are made, also after one that failed, unless they could not mean anything.
-# What a check said is shown where it fails.
+# What scripts/check-system checks, as root in a system that was booted for it: builds the packages of /source, installs them, and
+# sees how the service fares. Prints a line for each check, and what it said where it failed; then the others are made all the same,
+# unless they could not mean anything.
 #
 # shellcheck disable=SC2317 # The functions are called by check.
 set -uo pipefail
@@ -258,7 +258,8 @@ check "a user's own server is started by its socket, and ends with the user's la
 
 # ---- the packages' own tests ----
 
-check 'the tests of the packages pass (autopkgtest)' autopkgtest --quiet --no-built-binaries ~builder/*.deb ~builder/smmapd/ -- null
+check 'the tests of the packages pass (autopkgtest)' \
+	autopkgtest --quiet --no-built-binaries ~builder/*.deb ~builder/smmapd/ -- null
 
 # ---- after it ----
 

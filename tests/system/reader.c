@@ -6,8 +6,8 @@
  *     reader make SIZE >FILE   writes such a file
  *     reader read FILE...      reads random ranges and compares every byte, until SIGTERM
  *
- * A call may wait, for a server that is away, but has to do what it is for in the end: at the first error, or byte that is not as it has to be,
- * the reader says so and exits with 1. At SIGTERM it says how much it has read, and how long a call took at most.
+ * A call may wait, for a server that is away, but has to do what it is for in the end: at the first error, or byte that is not as it
+ * has to be, the reader says so and exits with 1. At SIGTERM it says how much it has read, and how long a call took at most.
  */
 #define _DEFAULT_SOURCE
 #define _FILE_OFFSET_BITS 64
@@ -115,7 +115,8 @@ static int read_until_ended(struct smmap_client *client, struct smmap_cursor **c
 		n_reads++;
 		n_bytes += (uint64_t)n;
 	}
-	printf("%" PRIu64 " reads of %" PRIu64 " MiB, all right; the longest call took %" PRIu64 " ms\n", n_reads, n_bytes >> 20, slowest);
+	printf("%" PRIu64 " reads of %" PRIu64 " MiB, all right; the longest call took %" PRIu64 " ms\n", n_reads, n_bytes >> 20,
+	       slowest);
 	return fflush(stdout) ? 1 : 0;
 }
 
