@@ -67,7 +67,10 @@ static void leave(int status)
 		syscall(SYS_exit, status);
 }
 
-/* From now on the kernel kills this process for any call but that. The strict mode of seccomp would do, but not in a container that has a filter. */
+/*
+ * From now on the kernel kills this process for any call but that. The strict mode of seccomp would do, but can't be had in a
+ * container that has a filter.
+ */
 static int forbid_calls(void)
 {
 	struct sock_filter rules[] = {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What scripts/check-system checks, as root in a system that was booted for it: builds the packages of /source, installs them, and
-# sees how the service fares. Prints a line for each check, and what it said where it failed; then the others are made all the same,
-# unless they could not mean anything.
+# What scripts/check-system checks, as root in a system that was booted for it: builds the packages of /source, installs them,
+# and sees how the service fares. Prints a line for each check, and what it said where it failed; then the others are made all
+# the same, unless they could not mean anything.
 #
 # shellcheck disable=SC2317 # The functions are called by check.
 set -uo pipefail

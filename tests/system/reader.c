@@ -6,8 +6,8 @@
  *     reader make SIZE >FILE   writes such a file
  *     reader read FILE...      reads random ranges and compares every byte, until SIGTERM
  *
- * A call may wait, for a server that is away, but has to do what it is for in the end: at the first error, or byte that is not as it
- * has to be, the reader says so and exits with 1. At SIGTERM it says how much it has read, and how long a call took at most.
+ * A call may wait, for a server that is away, but has to do what it is for in the end: at the first error, or byte that is not as
+ * it has to be, the reader says so and exits with 1. At SIGTERM it says how much it has read, and how long a call took at most.
  */
 #define _DEFAULT_SOURCE
 #define _FILE_OFFSET_BITS 64
