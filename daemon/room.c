@@ -123,39 +123,63 @@ static struct file *file_to_close(struct registry *registry)
 	return !region || file->last_used <= region->use.last_used ? file : NULL;
 }
 
-bool room_make_handle(struct registry *registry, bool in_turn)
+/* Closes files until no more than @most are open, as far as that goes in this turn. Whether it did. */
+static bool close_files(struct registry *registry, uint64_t most)
 {
 	struct need nothing = {0};
+	struct region *region;
 	struct file *file;
 
-	if (!in_turn)
-		return false;
-	if (registry->usage.handles < registry->limits.handles)
-		return true;
-	pulse_advance(registry->pulse);
-	while (!(file = file_to_close(registry)) && look_on(registry, &registry->pass, registry->order.n)) {
-		struct region *region = look_at_oldest(registry, &nothing);
-
-		/* Where a file is losing its last regions, there is a handle on its way. */
-		if (region && registry->n_emptying)
+	while (registry->usage.handles > most) {
+		file = file_to_close(registry);
+		if (file && !registry->looks) {
+			registry->cut_short = true;
+			break;
+		}
+		if (file) {
+			take_looks(registry, 1);
+			file_free(registry, file);
+			continue;
+		}
+		if (!look_on(registry, &registry->pass, registry->order.n))
+			break;
+		region = look_at_oldest(registry, &nothing);
+		/* Where files are losing their last regions, there are handles on their way. */
+		if (region && registry->n_emptying >= registry->usage.handles - most)
 			break;
 		if (region)
 			evict(registry, region);
 	}
 	end_pass(registry, &registry->pass);
-	if (file)
-		file_free(registry, file);
-	return file;
+	return registry->usage.handles <= most;
+}
+
+bool room_make_handle(struct registry *registry, bool in_turn)
+{
+	if (!in_turn)
+		return false;
+	if (registry->usage.handles < registry->limits.handles)
+		return true;
+	pulse_advance(registry->pulse);
+	return close_files(registry, registry->limits.handles - 1);
+}
+
+static bool is_within_limits(const struct registry *registry)
+{
+	return registry->usage.memory <= registry->limits.memory && registry->usage.maps <= registry->limits.maps &&
+	       registry->usage.handles <= registry->limits.handles;
 }
 
 bool room_shrink(struct registry *registry)
 {
 	const struct need nothing = {0};
 
-	evict_oldest(registry, &nothing);
-	while (registry->usage.handles > registry->limits.handles && room_make_handle(registry, true))
-		;
-	return registry->cut_short && (!enough_room(registry, &nothing) || registry->usage.handles > registry->limits.handles);
+	if (!is_within_limits(registry)) {
+		pulse_advance(registry->pulse);
+		evict_oldest(registry, &nothing);
+		close_files(registry, registry->limits.handles);
+	}
+	return is_within_limits(registry);
 }
 
 /* ---- the quota of a user ---- */

@@ -58,8 +58,8 @@ void room_take_victims(struct registry *registry, struct client *client, const s
 bool room_make_handle(struct registry *registry, bool in_turn);
 
 /*
- * Evicts what is beyond the limits, after one was lowered, as far as nothing pins it. True if this turn was too short for that: then it is to
- * be called again in the next.
+ * After a limit was lowered: evicts what is beyond it and nothing pins, within what may be looked at in this turn. True if no more is in use
+ * than may be; until then it is to be called again and again.
  */
 bool room_shrink(struct registry *registry);
 

@@ -24,7 +24,7 @@
 #define SECOND_MS 1000
 #define SECOND_NS UINT64_C(1000000000)
 
-/* How often boards are looked at while a request waits. */
+/* How often boards are looked at while a request waits, or more is in use than a lowered limit allows. */
 #define IMPATIENT_MS 10
 
 /* ---- what has to be done after each event ---- */
@@ -176,8 +176,8 @@ void server_settle(struct server *server)
 	if (server->stopping)
 		return;
 	set_timer(&server->second, on_second, SECOND_MS, server->peers || server->registry.bare);
-	set_timer(&server->impatient, on_impatient, IMPATIENT_MS, is_waiting(server) || server->registry.recalled);
-	if (server->shrinks || (server->registry.cut_short && is_waiting(server)))
+	set_timer(&server->impatient, on_impatient, IMPATIENT_MS, is_waiting(server) || server->registry.recalled || server->shrinks);
+	if (server->registry.cut_short && is_waiting(server))
 		uv_idle_start(&server->busy, on_busy);
 	if (server->n_peers < server->registry.limits.clients && !uv_is_active((uv_handle_t *)&server->accepting))
 		uv_poll_start(&server->accepting, UV_READABLE, on_connection);
@@ -190,6 +190,8 @@ static void on_impatient(uv_timer_t *timer)
 	server->registry.ticks++;
 	server->look_again = true;
 	server_wake(server);
+	if (server->shrinks)
+		server->shrinks = !room_shrink(&server->registry);
 	server_settle(server);
 }
 
@@ -200,8 +202,6 @@ static void on_busy(uv_idle_t *idle)
 	uv_idle_stop(idle);
 	server->look_again = true;
 	server_wake(server);
-	if (server->shrinks)
-		server->shrinks = room_shrink(&server->registry);
 	server_settle(server);
 }
 
@@ -247,7 +247,6 @@ static void on_second(uv_timer_t *timer)
 	server_wake(server);
 	pulse_advance(server->pulse);
 	registry_look_around(&server->registry);
-	server->shrinks = room_shrink(&server->registry);
 	atomic_store_explicit(&server->pulse->second, (uint32_t)((server->registry.now_ms - server->report.started_ms) / SECOND_MS),
 			      memory_order_relaxed);
 	tell_shortage(server);
@@ -371,7 +370,7 @@ void server_set_limits(struct server *server, const struct limits *limits)
 {
 	server_wake(server);
 	registry_set_limits(&server->registry, limits);
-	server->shrinks = room_shrink(&server->registry);
+	server->shrinks = !room_shrink(&server->registry);
 	server->look_again = true;
 	server_settle(server);
 }

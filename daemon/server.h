@@ -23,10 +23,10 @@ struct pulse;
 struct server {
 	uv_loop_t loop;
 	uv_poll_t accepting;
-	uv_timer_t second;  /* runs while a client is connected */
-	uv_timer_t impatient; /* runs while a request waits, or a client has to unmap: then the boards are looked at */
+	uv_timer_t second;    /* runs while a client is connected, or a file may become idle for too long */
+	uv_timer_t impatient; /* runs while a request waits, a client has to unmap, or it shrinks: then the boards are looked at */
 	uv_idle_t busy;       /* runs while the last turn was too short to look at all that might be evicted */
-	bool shrinks;         /* what is beyond a lowered limit is being evicted */
+	bool shrinks;         /* more is in use than a lowered limit allows */
 	bool look_again;      /* at what waits, whether or not something was released */
 	bool short_of_room;   /* a request waits so long that it was said */
 	bool stopping;
