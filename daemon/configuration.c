@@ -5,11 +5,15 @@
 
 #include "proto/util.h"
 
+#include <ctype.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <ini.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+#define BYTE_ORDER_MARK "\xef\xbb\xbf"
 
 struct reading {
 	struct settings *settings;
@@ -20,6 +24,8 @@ struct reading {
 	const char *path; /* of the file that is read now */
 	FILE *file;
 	unsigned line;
+	const char *fault;               /* of the line, unless a setting is found in it; NULL: it need not have one */
+	unsigned lines_of[N_SETTINGS]; /* where in the file each one is; 0: not yet */
 };
 
 /* ---- mistakes ---- */
@@ -45,28 +51,65 @@ static void complain(struct reading *reading, unsigned line, const char *format,
 
 /* ---- one file ---- */
 
-static bool is_whole(const char *line)
+/*
+ * Reads a line into @line, without its end and the blanks at its beginning: inih would take it for a part of the value before. One that can't be
+ * handed over is said to be wrong, and an empty one stands in its place. False at the end of the file.
+ */
+static bool read_line(struct reading *reading, char *line, size_t size)
 {
-	size_t length = strlen(line);
+	const char *fault = NULL;
+	size_t length = 0;
+	int c;
 
-	return length && line[length - 1] == '\n';
+	reading->line++;
+	while ((c = getc(reading->file)) != EOF && c != '\n') {
+		if (!length && isspace(c))
+			continue;
+		if (!c)
+			fault = "there is a zero byte in the line";
+		if (length + 1 < size)
+			line[length] = (char)c;
+		length++;
+	}
+	if (length >= size) {
+		complain(reading, reading->line, "the line is longer than %zu bytes", size - 1);
+		length = 0;
+	} else if (fault) {
+		complain(reading, reading->line, "%s", fault);
+		length = 0;
+	}
+	line[length] = '\0';
+	return length || c != EOF;
 }
 
-/* Hands inih a line, and counts it. One that has no room is said to be wrong, and an empty one handed over in its place. */
+/* Says what was wrong with the line before, of which inih has made nothing. */
+static void end_line(struct reading *reading)
+{
+	if (reading->fault)
+		complain(reading, reading->line, "%s", reading->fault);
+	reading->fault = NULL;
+}
+
+/* What would be wrong with a line that has no setting. */
+static const char *fault_of(const struct reading *reading, const char *line)
+{
+	if (reading->line == 1 && strncmp(line, BYTE_ORDER_MARK, strlen(BYTE_ORDER_MARK)) == 0)
+		line += strlen(BYTE_ORDER_MARK);
+	line += strspn(line, " \t");
+	if (!*line || strchr("#;", *line))
+		return NULL;
+	return *line == '[' ? "there are no sections here: take this line out" : "this is not NAME = VALUE";
+}
+
+/* Hands inih a line. */
 static char *next_line(char *line, int size, void *data)
 {
 	struct reading *reading = data;
 
-	if (!fgets(line, size, reading->file))
+	end_line(reading);
+	if (!read_line(reading, line, (size_t)size))
 		return NULL;
-	reading->line++;
-	if (is_whole(line) || feof(reading->file) || strlen(line) + 1 < (size_t)size)
-		return line;
-
-	complain(reading, reading->line, "the line is longer than %d bytes", size - 2);
-	while (!is_whole(line) && fgets(line, size, reading->file))
-		;
-	strcpy(line, "\n");
+	reading->fault = fault_of(reading, line);
 	return line;
 }
 
@@ -77,31 +120,45 @@ static int take(void *data, const char *section, const char *name, const char *v
 	enum setting setting = setting_find(name);
 	char why[SETTING_SENTENCE_MAX], origin[ORIGIN_SIZE];
 
-	snprintf(origin, sizeof(origin), "%s:%u", reading->path, reading->line);
-	if (*section)
-		complain(reading, reading->line, "there are no sections here: take [%s] out", section);
-	else if (setting == N_SETTINGS)
+	(void)section;
+	reading->fault = NULL;
+	if (setting == N_SETTINGS) {
 		complain(reading, reading->line, "there is no setting '%s': smmapd.conf(5) lists them", name);
-	else if (settings_set(reading->settings, setting, value, origin, why, sizeof(why)) < 0)
+		return 1;
+	}
+	if (reading->lines_of[setting])
+		complain(reading, reading->line, "%s is in line %u already: take one out", name, reading->lines_of[setting]);
+	reading->lines_of[setting] = reading->line;
+	snprintf(origin, sizeof(origin), "%s:%u", reading->path, reading->line);
+	if (settings_set(reading->settings, setting, value, origin, why, sizeof(why)) < 0)
 		complain(reading, reading->line, "%s", why);
 	return 1;
 }
 
+/* Does not wait for somebody to write, where it is a pipe. */
+static FILE *open_file(const char *path)
+{
+	_cleanup_(close_fdp) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+
+	if (file)
+		take_fd(&fd);
+	return file;
+}
+
 static void read_file(struct reading *reading, const char *path, bool required)
 {
-	int line;
-
 	reading->path = path;
 	reading->line = 0;
-	reading->file = fopen(path, "re");
+	memset(reading->lines_of, 0, sizeof(reading->lines_of));
+	reading->file = open_file(path);
 	if (!reading->file) {
 		if (required || errno != ENOENT)
 			complain(reading, 0, "can't read it: %s", strerror(errno));
 		return;
 	}
-	line = ini_parse_stream(next_line, reading, take, reading);
-	if (line > 0)
-		complain(reading, (unsigned)line, "this is not NAME = VALUE");
+	errno = 0;
+	ini_parse_stream(next_line, reading, take, reading);
 	if (ferror(reading->file))
 		complain(reading, 0, "can't read it: %s", strerror(errno));
 	fclose(reading->file);
@@ -116,11 +173,17 @@ static int is_configuration(const struct dirent *entry)
 	return entry->d_name[0] != '.' && length > 5 && strcmp(entry->d_name + length - 5, ".conf") == 0;
 }
 
+/* As bytes, in any locale. */
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
 static void read_folder(struct reading *reading, const char *folder)
 {
 	struct dirent **entries;
 	char path[PATH_MAX + NAME_MAX + 2];
-	int n = scandir(folder, &entries, is_configuration, alphasort);
+	int n = scandir(folder, &entries, is_configuration, by_name);
 
 	if (n < 0 && errno != ENOENT && errno != ENOTDIR) {
 		reading->path = folder;

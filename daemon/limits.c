@@ -40,50 +40,6 @@ void limits_default(struct limits *limits)
 	};
 }
 
-int limits_check(const struct limits *limits, const char **name, char *complaint, size_t size)
-{
-	char memory[SIZE_TEXT_MAX], window[SIZE_TEXT_MAX];
-
-	*name = "window-size";
-	if (limits->window < page_size() || limits->window & (limits->window - 1) || limits->window > UINT64_C(1) << 40) {
-		snprintf(complaint, size, "window-size is %s: it has to be a power of two, from a page (%" PRIu64 " bytes) to 1 TiB",
-			 size_print(limits->window, window), page_size());
-		return -EINVAL;
-	}
-	*name = "max-memory";
-	if (limits->memory < limits->window) {
-		snprintf(complaint, size, "max-memory is %s, less than one window of %s: raise it, or lower window-size",
-			 size_print(limits->memory, memory), size_print(limits->window, window));
-		return -EINVAL;
-	}
-	if (limits->memory > INT64_MAX) {
-		snprintf(complaint, size, "max-memory is past 2^63 - 1 bytes");
-		return -EINVAL;
-	}
-	*name = "max-handles";
-	if (!limits->handles) {
-		snprintf(complaint, size, "max-handles is 0: at least one file has to be open");
-		return -EINVAL;
-	}
-	*name = "max-maps";
-	if (!limits->maps) {
-		snprintf(complaint, size, "max-maps is 0: at least one region has to be mapped");
-		return -EINVAL;
-	}
-	*name = "user-share";
-	if (limits->user_percent < 1 || limits->user_percent > 100) {
-		snprintf(complaint, size, "user-share is %" PRIu64 "%%: it has to be from 1%% to 100%%", limits->user_percent);
-		return -EINVAL;
-	}
-	*name = "recall-timeout";
-	if (limits->recall_timeout_ms < LIMITS_MIN_RECALL_MS) {
-		snprintf(complaint, size, "recall-timeout is %" PRIu64 "ms: it has to be %dms at least, or who is only slow is disconnected",
-			 limits->recall_timeout_ms, LIMITS_MIN_RECALL_MS);
-		return -EINVAL;
-	}
-	return 0;
-}
-
 /* The highest number of descriptors that this process may have open. */
 static uint64_t raise_descriptors(void)
 {

@@ -41,9 +41,6 @@ struct limits {
 #define LIMITS_DEFAULT_RECALL_MS      1000
 #define LIMITS_DEFAULT_IDLE_MS        (5 * 60 * 1000)
 
-/* A process on a busy machine may take so long to unmap something. */
-#define LIMITS_MIN_RECALL_MS 100
-
 /* Of what takes only a little of the server's memory, a user may have as much in any case. */
 #define LIMITS_USER_LEASES   131072
 #define LIMITS_USER_FILES    131072
@@ -51,12 +48,6 @@ struct limits {
 
 /* The defaults, on this machine. */
 void limits_default(struct limits *limits);
-
-/*
- * Checks what was asked for. 0, or -EINVAL with a sentence in @complaint (@size bytes) that says what is wrong and what would be right, and in
- * *@name the setting that it is about.
- */
-int limits_check(const struct limits *limits, const char **name, char *complaint, size_t size);
 
 /*
  * Raises the soft RLIMIT_NOFILE as far as it goes, lowers the limits to what the kernel allows this process, and sets the number of

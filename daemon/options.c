@@ -85,7 +85,7 @@ static int apply_given(const struct options *options, struct settings *settings,
 
 	for (enum setting setting = 0; setting < N_SETTINGS; setting++) {
 		if (!options->given[setting] ||
-		    settings_set(settings, setting, options->given[setting], "command line", why, sizeof(why)) == 0)
+		    settings_set(settings, setting, options->given[setting], ORIGIN_COMMAND_LINE, why, sizeof(why)) == 0)
 			continue;
 		snprintf(sentence, sizeof(sentence), "--%s", why);
 		tell(data, sentence);
@@ -94,7 +94,7 @@ static int apply_given(const struct options *options, struct settings *settings,
 	return status;
 }
 
-/* Whether the settings fit one another. The fault is that of the file or the command line that one of them comes from. */
+/* Whether the settings fit one another. The mistake is the file's or the command line's that one of them comes from. */
 static int check(const struct settings *settings, configuration_complain_fn *tell, void *data)
 {
 	char why[SETTING_SENTENCE_MAX], sentence[sizeof(why) + ORIGIN_SIZE + 2];
@@ -104,11 +104,11 @@ static int check(const struct settings *settings, configuration_complain_fn *tel
 	if (settings_check(settings, &wrong, why, sizeof(why)) == 0)
 		return EXIT_DONE;
 	origin = settings->origins[wrong];
-	if (!strchr(origin, ':')) {
+	if (strcmp(origin, ORIGIN_COMMAND_LINE) == 0) {
 		tell(data, why);
 		return EXIT_USAGE;
 	}
-	snprintf(sentence, sizeof(sentence), "%s: %s", origin, why);
+	snprintf(sentence, sizeof(sentence), "%s%s%s", origin, *origin ? ": " : "", why);
 	tell(data, sentence);
 	return EXIT_FAILED;
 }

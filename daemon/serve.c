@@ -223,10 +223,13 @@ static int serve(struct service *service)
 static int show(const struct settings *settings, const char *lowered)
 {
 	char text[SETTING_TEXT_MAX];
+	size_t width = 0;
 
 	for (enum setting setting = 0; setting < N_SETTINGS; setting++)
-		printf("%-16s%-28s%s\n", setting_name(setting), settings_print(settings, setting, text),
-		       *settings->origins[setting] ? settings->origins[setting] : "built in");
+		width = max_u64(width, strlen(settings_print(settings, setting, text)));
+	for (enum setting setting = 0; setting < N_SETTINGS; setting++)
+		printf("%-14s  %-*s  %s\n", setting_name(setting), (int)width, settings_print(settings, setting, text),
+		       *settings->origins[setting] ? settings->origins[setting] : "default");
 	if (*lowered)
 		printf("%s\n", lowered);
 	return command_flush();

@@ -20,7 +20,42 @@ static const struct {
 	{"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE}, {"info", LOG_INFO}, {"debug", LOG_DEBUG},
 };
 
+#define HOUR_MS (UINT64_C(60) * 60 * 1000)
+
 #define N_LOG_LEVELS (sizeof(log_levels) / sizeof(log_levels[0]))
+
+typedef int parse_fn(const char *text, uint64_t *value);
+
+/* Sets a number that has to be from @least to @most. */
+static int set_number(uint64_t *number, parse_fn *parse, const char *text, uint64_t least, uint64_t most)
+{
+	uint64_t value;
+	int r = parse(text, &value);
+
+	if (r < 0)
+		return r;
+	if (value < least || value > most)
+		return -ERANGE;
+	*number = value;
+	return 0;
+}
+
+static int parse_memory_size(const char *text, uint64_t *bytes)
+{
+	return size_parse_share(text, (uint64_t)sysconf(_SC_PHYS_PAGES) * page_size(), bytes);
+}
+
+static int parse_percent(const char *text, uint64_t *percent)
+{
+	return size_parse_share(text, 100, percent);
+}
+
+static int parse_power_of_two(const char *text, uint64_t *bytes)
+{
+	int r = size_parse(text, bytes);
+
+	return r == 0 && *bytes & (*bytes - 1) ? -ERANGE : r;
+}
 
 static int parse_socket(struct settings *settings, const char *value)
 {
@@ -32,37 +67,37 @@ static int parse_socket(struct settings *settings, const char *value)
 
 static int parse_memory(struct settings *settings, const char *value)
 {
-	return size_parse_share(value, (uint64_t)sysconf(_SC_PHYS_PAGES) * page_size(), &settings->limits.memory);
+	return set_number(&settings->limits.memory, parse_memory_size, value, 1, INT64_MAX);
 }
 
 static int parse_handles(struct settings *settings, const char *value)
 {
-	return number_parse(value, &settings->limits.handles);
+	return set_number(&settings->limits.handles, number_parse, value, 1, UINT64_MAX);
 }
 
 static int parse_maps(struct settings *settings, const char *value)
 {
-	return number_parse(value, &settings->limits.maps);
+	return set_number(&settings->limits.maps, number_parse, value, 1, UINT64_MAX);
 }
 
 static int parse_window(struct settings *settings, const char *value)
 {
-	return size_parse(value, &settings->limits.window);
+	return set_number(&settings->limits.window, parse_power_of_two, value, page_size(), UINT64_C(1) << 40);
 }
 
 static int parse_user_share(struct settings *settings, const char *value)
 {
-	return size_parse_share(value, 100, &settings->limits.user_percent);
+	return set_number(&settings->limits.user_percent, parse_percent, value, 1, 100);
 }
 
 static int parse_recall_timeout(struct settings *settings, const char *value)
 {
-	return time_parse(value, &settings->limits.recall_timeout_ms);
+	return set_number(&settings->limits.recall_timeout_ms, time_parse, value, 100, HOUR_MS);
 }
 
 static int parse_idle_timeout(struct settings *settings, const char *value)
 {
-	return time_parse(value, &settings->limits.idle_timeout_ms);
+	return set_number(&settings->limits.idle_timeout_ms, time_parse, value, 1000, 24 * HOUR_MS);
 }
 
 static int parse_log_level(struct settings *settings, const char *value)
@@ -85,12 +120,12 @@ static const struct {
 } table[N_SETTINGS] = {
 	[SETTING_SOCKET] = {"socket", "a path", parse_socket},
 	[SETTING_MAX_MEMORY] = {"max-memory", "a size such as 4G, or a share of the memory such as 50%", parse_memory},
-	[SETTING_MAX_HANDLES] = {"max-handles", "a number", parse_handles},
-	[SETTING_MAX_MAPS] = {"max-maps", "a number", parse_maps},
-	[SETTING_WINDOW_SIZE] = {"window-size", "a size such as 64M", parse_window},
-	[SETTING_USER_SHARE] = {"user-share", "a share such as 75%", parse_user_share},
-	[SETTING_RECALL_TIMEOUT] = {"recall-timeout", "a time such as 500ms, 2s or 1min", parse_recall_timeout},
-	[SETTING_IDLE_TIMEOUT] = {"idle-timeout", "a time such as 30s, 5min or 1h", parse_idle_timeout},
+	[SETTING_MAX_HANDLES] = {"max-handles", "a number, at least 1", parse_handles},
+	[SETTING_MAX_MAPS] = {"max-maps", "a number, at least 1", parse_maps},
+	[SETTING_WINDOW_SIZE] = {"window-size", "a size such as 64M, a power of two from a page to 1T", parse_window},
+	[SETTING_USER_SHARE] = {"user-share", "a share such as 75%, from 1% to 100%", parse_user_share},
+	[SETTING_RECALL_TIMEOUT] = {"recall-timeout", "a time such as 1s, from 100ms to 1h", parse_recall_timeout},
+	[SETTING_IDLE_TIMEOUT] = {"idle-timeout", "a time such as 5min, from 1s to 24h", parse_idle_timeout},
 	[SETTING_LOG_LEVEL] = {"log-level", "one of error, warning, notice, info and debug", parse_log_level},
 };
 
@@ -117,7 +152,10 @@ void settings_default(struct settings *settings)
 int settings_set(struct settings *settings, enum setting setting, const char *value, const char *origin, char *complaint, size_t size)
 {
 	if (table[setting].parse(settings, value) < 0) {
-		snprintf(complaint, size, "%s=%s is not %s", table[setting].name, value, table[setting].expected);
+		if (*value)
+			snprintf(complaint, size, "%s=%s is not %s", table[setting].name, value, table[setting].expected);
+		else
+			snprintf(complaint, size, "%s has no value: it has to be %s", table[setting].name, table[setting].expected);
 		return -EINVAL;
 	}
 	snprintf(settings->origins[setting], ORIGIN_SIZE, "%s", origin);
@@ -126,11 +164,14 @@ int settings_set(struct settings *settings, enum setting setting, const char *va
 
 int settings_check(const struct settings *settings, enum setting *wrong, char *complaint, size_t size)
 {
-	const char *name;
+	const struct limits *limits = &settings->limits;
+	char memory[SIZE_TEXT_MAX], window[SIZE_TEXT_MAX];
 
-	if (limits_check(&settings->limits, &name, complaint, size) == 0)
+	if (limits->memory >= limits->window)
 		return 0;
-	*wrong = setting_find(name);
+	snprintf(complaint, size, "max-memory is %s, less than one window of %s: raise it, or lower window-size",
+		 size_print(limits->memory, memory), size_print(limits->window, window));
+	*wrong = *settings->origins[SETTING_MAX_MEMORY] ? SETTING_MAX_MEMORY : SETTING_WINDOW_SIZE;
 	return -EINVAL;
 }
 
@@ -149,14 +190,17 @@ static void print_bytes(uint64_t bytes, char text[static SETTING_TEXT_MAX])
 	snprintf(text, SETTING_TEXT_MAX, "%" PRIu64 "%.1s", bytes, unit ? &units[unit - 1] : "");
 }
 
+/* Likewise. */
 static void print_time(uint64_t ms, char text[static SETTING_TEXT_MAX])
 {
-	if (ms % 1000)
+	if (!ms || ms % 1000)
 		snprintf(text, SETTING_TEXT_MAX, "%" PRIu64 "ms", ms);
-	else if (!ms || ms % 60000)
+	else if (ms % 60000)
 		snprintf(text, SETTING_TEXT_MAX, "%" PRIu64 "s", ms / 1000);
-	else
+	else if (ms % HOUR_MS)
 		snprintf(text, SETTING_TEXT_MAX, "%" PRIu64 "min", ms / 60000);
+	else
+		snprintf(text, SETTING_TEXT_MAX, "%" PRIu64 "h", ms / HOUR_MS);
 }
 
 static void print_log_level(int level, char text[static SETTING_TEXT_MAX])

@@ -26,7 +26,8 @@ enum setting {
 	N_SETTINGS,
 };
 
-/* "command line", or a file with the number of a line behind it. */
+/* ORIGIN_COMMAND_LINE, or a file with the number of a line behind it. */
+#define ORIGIN_COMMAND_LINE "command line"
 #define ORIGIN_SIZE (PATH_MAX + 16)
 
 struct settings {
@@ -53,9 +54,7 @@ enum setting setting_find(const char *name);
  */
 int settings_set(struct settings *settings, enum setting setting, const char *value, const char *origin, char *complaint, size_t size);
 
-/*
- * Checks whether they fit one another. 0; -EINVAL with such a sentence, and in *@wrong the setting that it is about.
- */
+/* Checks whether they fit one another. 0; -EINVAL with such a sentence, and in *@wrong the setting that it is about. */
 int settings_check(const struct settings *settings, enum setting *wrong, char *complaint, size_t size);
 
 /* The value of a setting as settings_set() would take it. Returns @text. */

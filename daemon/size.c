@@ -99,9 +99,14 @@ int time_parse(const char *text, uint64_t *ms)
 	r = parse_digits(text, &parsed, &rest);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
-		if (strcmp(rest, units[i].name) == 0)
-			return __builtin_mul_overflow(parsed, units[i].ms, ms) ? -ERANGE : 0;
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+		if (strcmp(rest, units[i].name) != 0)
+			continue;
+		if (__builtin_mul_overflow(parsed, units[i].ms, &parsed))
+			return -ERANGE;
+		*ms = parsed;
+		return 0;
+	}
 	return -EINVAL;
 }
 

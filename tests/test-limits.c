@@ -14,26 +14,7 @@
 static char complaint[1024];
 
 static const struct limits good = {.memory = UINT64_C(1) << 30, .handles = 1, .maps = 1, .window = UINT64_C(1) << 20,
-				   .user_percent = 75, .recall_timeout_ms = 1000};
-
-static int check(struct limits limits)
-{
-	const char *name;
-	int r;
-
-	complaint[0] = '\0';
-	r = limits_check(&limits, &name, complaint, sizeof(complaint));
-	ck_assert_int_eq(complaint[0] != '\0', r < 0);
-	/* The sentence begins with the setting that it is about. */
-	ck_assert(r == 0 || (strncmp(complaint, name, strlen(name)) == 0 && complaint[strlen(name)] == ' '));
-	return r;
-}
-
-static void assert_complaint(struct limits limits, const char *part)
-{
-	ck_assert_int_eq(check(limits), -EINVAL);
-	ck_assert_msg(strstr(complaint, part), "%s", complaint);
-}
+				   .user_percent = 75};
 
 static void set_descriptors(rlim_t soft, rlim_t hard)
 {
@@ -53,53 +34,6 @@ static uint64_t map_count(void)
 	}
 	return count;
 }
-
-START_TEST(test_check)
-{
-	struct limits limits;
-
-	limits_default(&limits);
-	ck_assert_int_eq(check(limits), 0);
-	ck_assert_uint_eq(limits.handles, LIMITS_DEFAULT_HANDLES);
-	ck_assert_uint_eq(limits.maps, LIMITS_DEFAULT_MAPS);
-	ck_assert_uint_eq(limits.window, UINT64_C(64) << 20);
-	ck_assert_uint_eq(limits.user_percent, 75);
-	ck_assert_int_eq(check(good), 0);
-
-	limits = good;
-	limits.window = page_size();
-	ck_assert_int_eq(check(limits), 0);
-	limits.window = page_size() / 2;
-	assert_complaint(limits, "window-size");
-	limits.window = 0;
-	assert_complaint(limits, "window-size");
-	limits.window = 3 * page_size();
-	assert_complaint(limits, "window-size");
-	limits.window = page_size() + 1;
-	assert_complaint(limits, "window-size");
-	limits.memory = INT64_MAX;
-	limits.window = UINT64_C(1) << 40;
-	ck_assert_int_eq(check(limits), 0);
-	limits.window <<= 1;
-	assert_complaint(limits, "window-size");
-
-	limits = good;
-	limits.memory = limits.window;
-	ck_assert_int_eq(check(limits), 0);
-	limits.memory--;
-	assert_complaint(limits, "max-memory");
-	limits.memory = INT64_MAX;
-	ck_assert_int_eq(check(limits), 0);
-	limits.memory++;
-	assert_complaint(limits, "max-memory");
-	limits = good;
-	limits.handles = 0;
-	assert_complaint(limits, "max-handles");
-	limits = good;
-	limits.maps = 0;
-	assert_complaint(limits, "max-maps");
-}
-END_TEST
 
 START_TEST(test_fit_descriptors)
 {
@@ -180,7 +114,7 @@ Suite *suite(void)
 {
 	Suite *s = suite_create("limits");
 
-	HARNESS_CASE(s, "limits", test_check, test_fit_descriptors, test_fit_maps, test_fit_many_descriptors);
+	HARNESS_CASE(s, "limits", test_fit_descriptors, test_fit_maps, test_fit_many_descriptors);
 	return s;
 }
 

@@ -33,6 +33,14 @@ static void assert_share(const char *text, uint64_t whole, int result, uint64_t 
 	ck_assert_uint_eq(value, result ? UNTOUCHED : expected);
 }
 
+static void assert_time_read(const char *text, int result, uint64_t expected)
+{
+	uint64_t ms = UNTOUCHED;
+
+	ck_assert_msg(time_parse(text, &ms) == result, "'%s'", text);
+	ck_assert_uint_eq(ms, result ? UNTOUCHED : expected);
+}
+
 static void assert_printed(uint64_t bytes, const char *expected)
 {
 	char text[SIZE_TEXT_MAX];
@@ -116,6 +124,28 @@ START_TEST(test_share_of_odd)
 }
 END_TEST
 
+START_TEST(test_time)
+{
+	static const char *const wrong[] = {"", "s", "1 s", " 1s", "1s ", "-1s", "1.5s", "1m", "1M", "1S", "1sec", "1d", "1ss", "1%"};
+
+	assert_time_read("0", 0, 0);
+	assert_time_read("1", 0, 1000);
+	assert_time_read("1s", 0, 1000);
+	assert_time_read("500ms", 0, 500);
+	assert_time_read("5min", 0, 5 * 60 * 1000);
+	assert_time_read("2h", 0, 2 * 60 * 60 * 1000);
+	assert_time_read("18446744073709551615ms", 0, UINT64_MAX);
+	assert_time_read("18446744073709551616ms", -ERANGE, 0);
+	assert_time_read("18446744073709551s", 0, UINT64_C(18446744073709551000));
+	assert_time_read("18446744073709552s", -ERANGE, 0);
+	assert_time_read("18446744073709552", -ERANGE, 0);
+	assert_time_read("5124095576030h", 0, UINT64_C(5124095576030) * 3600000);
+	assert_time_read("5124095576031h", -ERANGE, 0);
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+		assert_time_read(wrong[i], -EINVAL, 0);
+}
+END_TEST
+
 START_TEST(test_print)
 {
 	assert_printed(0, "0 B");
@@ -179,7 +209,7 @@ Suite *suite(void)
 {
 	Suite *s = suite_create("size");
 
-	HARNESS_CASE(s, "size", test_number, test_size, test_share, test_share_of_odd, test_print, test_print_times);
+	HARNESS_CASE(s, "size", test_number, test_size, test_share, test_share_of_odd, test_time, test_print, test_print_times);
 	return s;
 }
 
