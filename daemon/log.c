@@ -24,7 +24,7 @@
 
 struct event_rate {
 	int64_t second; /* that is counted */
-	unsigned n_said;
+	uint64_t n_said;
 	uint64_t n_left_out;
 };
 
@@ -146,7 +146,8 @@ void log_event(int level, enum log_event event, const struct log_client *client,
 	if (level > the_log.level)
 		return;
 	settle(event, this_second());
-	if (rate->n_said == MOST_IN_A_SECOND) {
+	/* What the administrator does is told in full. */
+	if (event != LOG_LIFE && rate->n_said == MOST_IN_A_SECOND) {
 		rate->n_left_out++;
 		return;
 	}

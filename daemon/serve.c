@@ -127,6 +127,9 @@ static void keep_what_stays(const struct settings *old, struct settings *new)
 	char before[SETTING_TEXT_MAX], after[SETTING_TEXT_MAX];
 
 	for (size_t i = 0; i < sizeof(stays) / sizeof(stays[0]); i++) {
+		/* Nobody has said anything: the default of the socket may be another one since. */
+		if (!*old->origins[stays[i]] && !*new->origins[stays[i]])
+			continue;
 		settings_print(old, stays[i], before);
 		settings_print(new, stays[i], after);
 		if (strcmp(before, after) != 0)
@@ -167,7 +170,7 @@ static void reload(struct service *service)
 	service->settings = new;
 	log_set_level(new.log_level);
 	server_set_limits(&service->server, &new.limits);
-	announce(service, "goes on");
+	announce(service, "reloaded: serving");
 }
 
 static void on_hangup(uv_signal_t *signal, int number)

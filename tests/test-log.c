@@ -125,6 +125,9 @@ START_TEST(test_rate)
 	begin();
 	for (uint64_t i = 0; i < n; i++)
 		log_event(LOG_WARNING, LOG_REFUSAL, NULL, "refused number %" PRIu64, i);
+	for (uint64_t i = 0; i < 50; i++)
+		log_event(LOG_INFO, LOG_LIFE, NULL, "reloaded");
+	ck_assert_uint_eq(count(read_said(), "reloaded"), 50);
 	/* Another kind is not held back by this one. */
 	log_event(LOG_WARNING, LOG_DISCONNECT, NULL, "disconnected");
 	ck_assert_uint_eq(count(read_said(), "disconnected"), 1);

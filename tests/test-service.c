@@ -69,7 +69,7 @@ static void start(struct managed *managed, const int *sockets, int n_sockets)
 		snprintf(number, sizeof(number), "%d", n_sockets);
 		if (n_sockets)
 			setenv("LISTEN_FDS", number, 1);
-		execl(harness_program(), "smmapd", "--socket=own", "--max-memory=1M", "--window-size=64K", NULL);
+		execl(harness_program(), "smmapd", "--config=/dev/null", "--socket=own", "--max-memory=1M", "--window-size=64K", NULL);
 		_exit(127);
 	}
 	close(pipes[1]);
