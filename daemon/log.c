@@ -37,6 +37,7 @@ static struct {
 
 static const char *const event_names[LOG_N_EVENTS] = {
 	[LOG_LIFE] = "life",
+	[LOG_MISTAKE] = "mistake",
 	[LOG_SHORTAGE] = "shortage",
 	[LOG_REFUSAL] = "refusal",
 	[LOG_DISCONNECT] = "disconnect",

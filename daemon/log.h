@@ -15,6 +15,7 @@
 /* What happened. Each is counted for itself, so that none keeps another from being said. */
 enum log_event {
 	LOG_LIFE,       /* the server has started, stops, or has read its configuration again: never left out */
+	LOG_MISTAKE,    /* in the configuration that was read again */
 	LOG_SHORTAGE,   /* a request waits for room that does not come, or no longer does */
 	LOG_REFUSAL,    /* a client or its request was refused */
 	LOG_DISCONNECT, /* a client was thrown out */

@@ -117,7 +117,7 @@ static void say_ready(const struct service *service)
 static void log_mistake(void *data, const char *sentence)
 {
 	(void)data;
-	log_event(LOG_ERR, LOG_LIFE, NULL, "%s", sentence);
+	log_event(LOG_ERR, LOG_MISTAKE, NULL, "%s", sentence);
 }
 
 /* Says which settings are others now, but stay as they are. */
@@ -164,7 +164,7 @@ static void reload(struct service *service)
 	struct settings new;
 
 	if (!load_again(service, &new)) {
-		log_event(LOG_ERR, LOG_LIFE, NULL, "the settings from before hold");
+		log_event(LOG_ERR, LOG_LIFE, NULL, "the settings from before hold: smmapd --check-config shows all mistakes");
 		return;
 	}
 	service->settings = new;

@@ -202,7 +202,7 @@ END_TEST
 START_TEST(test_random_bytes)
 {
 	static const char letters[] = "max-maps=5 \t\r\n\n\n[];#:\"\0\xef\xbb\xbf\xff";
-	char bytes[400];
+	char bytes[400] = {0};
 
 	for (int round = 0; round < 2000; round++) {
 		size_t n = harness_random() % sizeof(bytes);

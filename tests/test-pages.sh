@@ -11,6 +11,7 @@ export LC_ALL
 program_page=$TOP_SRCDIR/doc/smmapd.8
 library_page=$TOP_SRCDIR/doc/smmap-client.3
 protocol_page=$TOP_SRCDIR/doc/smmap-protocol.7
+file_page=$TOP_SRCDIR/doc/smmapd.conf.5
 header=$TOP_SRCDIR/client/smmap-client.h
 symbols=$TOP_SRCDIR/client/smmap-client.sym
 
@@ -42,7 +43,7 @@ missing() {
 
 # ---- form ----
 
-for page in "$program_page" "$library_page" "$protocol_page"; do
+for page in "$program_page" "$library_page" "$protocol_page" "$file_page"; do
 	name=${page##*/}
 	if ! command -v mandoc >/dev/null; then
 		echo "skipped: $name is well-formed: mandoc is not installed"
@@ -73,29 +74,6 @@ missing "smmapd.8 has every short option of --help" \
 	"$(printf '%s\n' "$help" | sed -n 's/^ *-\([a-zA-Z]\), --.*/\1/p')" "$program_page" '^\.It Fl WORD , '
 missing "smmapd.8 has every command of --help" \
 	"$(printf '%s\n' "$help" | sed -n 's/^[Usage: ]*smmapd \([a-z][a-z]*\).*/\1/p')" "$program_page" '^\.It Cm WORD$'
-
-# The default that the page gives: in the paragraph of the option.
-default_in_page() {
-	sed -n "/^\.It Fl Fl $1 /,/^\.It Fl Fl socket /p" "$program_page" | sed -n 's/^The default is \(.*\)\.$/\1/p' | head -n 1
-}
-default_in_help() { printf '%s\n' "$help" | sed -n "s/^ *--$1=.*(default: \(.*\))\$/\1/p"; }
-in_limits() { sed -n "s/^#define LIMITS_DEFAULT_$1[[:space:]][[:space:]]*\(.*\)\$/\1/p" "$TOP_SRCDIR/daemon/limits.h"; }
-
-# check_default OPTION CODE
-check_default() {
-	in_page=$(default_in_page "$1")
-	in_help=$(default_in_help "$1")
-	if [ -n "$2" ] && [ "$in_page" = "$2" ] && [ "$in_help" = "$2" ]; then
-		report "the default of --$1 is $2 everywhere" ""
-	else
-		report "the default of --$1 is the same everywhere" "'$in_page' in smmapd.8, '$in_help' in --help, '$2' in limits.h"
-	fi
-}
-
-check_default max-memory "$(in_limits MEMORY_PERCENT)%"
-check_default max-handles "$(in_limits HANDLES)"
-check_default max-maps "$(in_limits MAPS)"
-check_default window-size "$(in_limits WINDOW | sed -n 's/^(UINT64_C(\([0-9]*\)) << 20)$/\1M/p')"
 
 # ---- the protocol ----
 

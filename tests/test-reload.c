@@ -166,7 +166,6 @@ START_TEST(test_smaller)
 	ck_assert(!raw_is_answered(&b));
 	raw_release(&a, &pinned);
 	ck_assert_uint_eq(raw_receive_leased(&b).length, WINDOW);
-	/* One of the three is cached still. */
 	ck_assert_uint_eq(used(), 2 * WINDOW);
 	stop();
 }
@@ -514,7 +513,7 @@ END_TEST
 /* ---- under load ---- */
 
 #define READERS 3
-#define RELOADS 30
+#define RELOADS 12
 
 static struct load {
 	atomic_bool stop;
@@ -527,6 +526,7 @@ static void read_on(int reader)
 	struct smmap_client_options options = {.socket = server.socket};
 	struct smmap_cursor *cursor;
 	struct smmap_client *client;
+	bool wrong = false;
 
 	ck_assert_int_eq(smmap_client_open(&client, &options), 0);
 	ck_assert_int_eq(smmap_cursor_open(&cursor, client, "file", 0), 0);
@@ -537,7 +537,8 @@ static void read_on(int reader)
 
 		ck_assert_msg(n > 0, "%s", smmap_strerror((int)n));
 		for (ssize_t i = 0; i < n; i++)
-			ck_assert_uint_eq(data[i], harness_byte(offset + (uint64_t)i));
+			wrong = wrong || data[i] != harness_byte(offset + (uint64_t)i);
+		ck_assert(!wrong);
 		load->n[reader]++;
 	}
 	smmap_cursor_close(cursor);
@@ -549,7 +550,7 @@ START_TEST(test_under_load)
 {
 	static const unsigned windows[] = {16, 8, 12, 6};
 	pid_t readers[READERS];
-	char conf[64];
+	bool too_much = false;
 
 	load = mmap(NULL, sizeof(*load), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ck_assert_ptr_ne(load, MAP_FAILED);
@@ -566,15 +567,17 @@ START_TEST(test_under_load)
 	for (int i = 0; i < RELOADS; i++) {
 		unsigned n = windows[i % 4], before[READERS];
 
-		snprintf(conf, sizeof(conf), "max-memory = %uK\nuser-share = 100%%\n", n * 64);
-		reload(conf, "reloaded: ");
-		while (used() > n * WINDOW)
+		/* Too often for the log, which leaves out what comes again and again. */
+		write_file("conf", "window-size = 64K\nmax-memory = %uK\nuser-share = 100%%\n", n * 64);
+		ck_assert_int_eq(kill(server.pid, SIGHUP), 0);
+		while (atomic_load(&observer.pulse->limit_memory_bytes) != n * WINDOW || used() > n * WINDOW)
 			;
 		for (int reader = 0; reader < READERS; reader++)
 			before[reader] = load->n[reader];
 		for (int reader = 0; reader < READERS; reader++)
-			while (load->n[reader] < before[reader] + 20)
-				ck_assert_uint_le(used(), n * WINDOW);
+			while (load->n[reader] < before[reader] + 10)
+				too_much = too_much || used() > n * WINDOW;
+		ck_assert(!too_much);
 	}
 	load->stop = true;
 	for (int i = 0; i < READERS; i++) {
