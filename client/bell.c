@@ -38,10 +38,10 @@ static int take_message(struct connection *connection, uint32_t *n)
 	r = channel_receive(connection->bell, packet);
 	if (r == -EAGAIN)
 		return 0;
+	packet_deinit(packet);
 	if (r <= 0)
 		return -ENOTCONN;
 	r = message_decode(&message, packet->bytes, packet->n_bytes);
-	packet_deinit(packet);
 	if (r < 0 || message.type != MESSAGE_RECALL)
 		return -ENOTCONN;
 	*n += unmap_recalled(connection, &message.recall.slots);

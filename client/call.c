@@ -215,9 +215,10 @@ static int read_packet(struct connection *connection, uint64_t deadline_ms)
 	r = channel_receive(connection->socket, &connection->packet);
 	if (r == -EAGAIN)
 		return 0;
-	if (r <= 0)
-		return r < 0 ? r : -ENOTCONN;
-	r = handle_packet(connection, &connection->packet);
+	if (r > 0)
+		r = handle_packet(connection, &connection->packet);
+	else if (r == 0)
+		r = -ENOTCONN;
 	packet_deinit(&connection->packet);
 	return r;
 }

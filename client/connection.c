@@ -197,8 +197,10 @@ static int await_welcome(struct connection *connection, uint64_t deadline_ms)
 	r = channel_receive(connection->socket, packet);
 	if (r == -ECONNRESET)
 		r = channel_receive(connection->socket, packet);
-	if (r <= 0)
+	if (r <= 0) {
+		packet_deinit(packet);
 		return r == 0 || r == -ECONNRESET ? -ENOTCONN : r;
+	}
 
 	r = message_decode(&message, packet->bytes, packet->n_bytes);
 	if (r == -EBADMSG || (!r && message_descriptors(&message) != packet->n_descriptors))

@@ -299,11 +299,10 @@ static void receive(struct peer *peer)
 		r = channel_receive(peer->socket, packet);
 		if (r == -EAGAIN)
 			return;
-		if (r <= 0) {
+		if (r > 0)
+			take_packet(peer, packet);
+		else
 			receive_failed(peer, r);
-			return;
-		}
-		take_packet(peer, packet);
 		packet_deinit(packet);
 	}
 }

@@ -9,12 +9,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/*
- * One more than a packet may carry, so that one too many is seen and closed rather than cut off by the kernel, which is how the lack of a
- * descriptor in this process shows.
- */
-#define RECEIVE_DESCRIPTORS (PACKET_MAX_DESCRIPTORS + 1)
-
 void packet_deinit(struct packet *packet)
 {
 	for (size_t i = 0; i < packet->n_descriptors; i++)
@@ -50,35 +44,23 @@ int channel_send(int socket, const void *bytes, size_t n_bytes, const int *descr
 	return n < 0 ? -errno : 0;
 }
 
-/* Moves the descriptors of @message into the packet; the number of those that had no place there, closed. */
-static size_t collect_descriptors(struct msghdr *message, struct packet *packet)
+/* Moves the descriptors of @message into the packet. */
+static void collect_descriptors(struct msghdr *message, struct packet *packet)
 {
-	size_t surplus = 0;
-
 	for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
 		size_t n;
 
 		if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
 			continue;
-		n = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		for (size_t i = 0; i < n; i++) {
-			int fd;
-
-			memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof(fd));
-			if (packet->n_descriptors < PACKET_MAX_DESCRIPTORS) {
-				packet->descriptors[packet->n_descriptors++] = fd;
-			} else {
-				close_fd(fd);
-				surplus++;
-			}
-		}
+		n = (size_t)min_u64((header->cmsg_len - CMSG_LEN(0)) / sizeof(int), PACKET_ROOM - packet->n_descriptors);
+		memcpy(packet->descriptors + packet->n_descriptors, CMSG_DATA(header), n * sizeof(int));
+		packet->n_descriptors += n;
 	}
-	return surplus;
 }
 
 int channel_receive(int socket, struct packet *packet)
 {
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(RECEIVE_DESCRIPTORS * sizeof(int))];
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(PACKET_ROOM * sizeof(int))];
 	struct iovec iov = {.iov_base = packet->bytes, .iov_len = sizeof(packet->bytes)};
 	struct msghdr message = {
 		.msg_iov = &iov,
@@ -86,9 +68,7 @@ int channel_receive(int socket, struct packet *packet)
 		.msg_control = control,
 		.msg_controllen = sizeof(control),
 	};
-	size_t surplus;
 	ssize_t n;
-	int r = 1;
 
 	packet->n_bytes = 0;
 	packet->n_descriptors = 0;
@@ -101,20 +81,15 @@ int channel_receive(int socket, struct packet *packet)
 	if (n < 0)
 		return -errno;
 
-	surplus = collect_descriptors(&message, packet);
+	collect_descriptors(&message, packet);
 	packet->n_bytes = (size_t)n;
-	if (surplus)
-		r = -EPROTO;
-	else if (message.msg_flags & MSG_CTRUNC)
-		r = -EMFILE;
-	else if (message.msg_flags & MSG_TRUNC || packet->n_bytes > PACKET_MAX_BYTES)
-		r = -EMSGSIZE;
-	else if (!n)
-		r = 0;
-
-	if (r <= 0)
-		packet_deinit(packet);
-	return r;
+	if (message.msg_flags & MSG_CTRUNC)
+		return -EMFILE;
+	if (packet->n_descriptors > PACKET_MAX_DESCRIPTORS)
+		return -EPROTO;
+	if (message.msg_flags & MSG_TRUNC || packet->n_bytes > PACKET_MAX_BYTES)
+		return -EMSGSIZE;
+	return n > 0;
 }
 
 int channel_wait(int socket, short events, int timeout_ms)

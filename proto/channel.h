@@ -4,8 +4,8 @@
 
 /*
  * The channel: packets with descriptors over a Unix-domain socket of type SOCK_SEQPACKET. Both ends use it, and nothing else in the tree
- * knows of control messages. It never waits, never raises SIGPIPE, and loses no descriptor: each one that was received is either in
- * the packet or closed.
+ * knows of control messages. It never waits, never raises SIGPIPE, and loses no descriptor: each one that was received is in the packet,
+ * also of one that is an error. It closes none by itself: that may wait, for the server of a file system.
  */
 
 #include <stddef.h>
@@ -14,11 +14,14 @@
 #define PACKET_MAX_BYTES       65536
 #define PACKET_MAX_DESCRIPTORS 3
 
-/* A received packet. It owns its descriptors until they are taken; all others are -1. */
+/* As many as the kernel lets through (SCM_MAX_FD). Those for which there is no room it would close, in the middle of a call here. */
+#define PACKET_ROOM 253
+
+/* A received packet. It owns its descriptors until they are taken; those that it may carry, and didn't, are -1. */
 struct packet {
 	size_t n_bytes;
 	size_t n_descriptors;
-	int descriptors[PACKET_MAX_DESCRIPTORS];
+	int descriptors[PACKET_ROOM];
 	char bytes[PACKET_MAX_BYTES + 1];
 };
 
@@ -34,7 +37,7 @@ int channel_send(int socket, const void *bytes, size_t n_bytes, const int *descr
 /*
  * Receives one packet. 1 if there was one, 0 at the end of the stream; -EAGAIN if none waits; -EMSGSIZE if it was larger than
  * PACKET_MAX_BYTES; -EPROTO if it came with too many descriptors; -EMFILE if this process had no descriptor left for one; another
- * -errno. A packet that is not returned is lost, and its descriptors are closed.
+ * -errno. Whatever it returns, the packet owns what came, and what it owned before is the caller's to have closed.
  */
 int channel_receive(int socket, struct packet *packet);
 
