@@ -14,6 +14,7 @@ int account_get(struct account **got, struct registry *registry, uid_t uid)
 	struct account *account;
 
 	DL_SEARCH_SCALAR(registry->accounts, account, uid, uid);
+	*got = account;
 	if (account && account->n_clients >= registry->limits.quota.clients)
 		return -EDQUOT;
 	if (!account) {
@@ -23,6 +24,7 @@ int account_get(struct account **got, struct registry *registry, uid_t uid)
 		account->uid = uid;
 		DL_APPEND(registry->accounts, account);
 	}
+	account_ref(account);
 	account->n_clients++;
 	*got = account;
 	return 0;
@@ -30,9 +32,21 @@ int account_get(struct account **got, struct registry *registry, uid_t uid)
 
 void account_put(struct registry *registry, struct account *account)
 {
-	if (--account->n_clients)
+	account->n_clients--;
+	account_unref(registry, account);
+}
+
+void account_ref(struct account *account)
+{
+	account->refs++;
+}
+
+void account_unref(struct registry *registry, struct account *account)
+{
+	if (--account->refs)
 		return;
 	assert(!account->held.leases && !account->order.n && !account->n_openings && !account->waiting);
+	assert(!account->n_clients && !account->n_remote && !account->n_errands);
 	DL_DELETE(registry->accounts, account);
 	free(account);
 }

@@ -3,7 +3,8 @@
 #define DAEMON_ACCOUNT_H
 
 /*
- * An account: what all clients of one user together hold, and may hold. It is there as long as one of them is connected.
+ * An account: what all clients of one user together hold, and may hold. It is there as long as one of them is connected, or something is
+ * left to be closed of what they have sent.
  *
  * What is leased is counted in shares (see share.h): a region counts once, however many of the user's leases are on it. What is recalled
  * counts until it is unmapped.
@@ -18,6 +19,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct errand;
+struct file;
 struct registry;
 struct request;
 
@@ -31,6 +34,7 @@ struct holding {
 
 struct account {
 	uid_t uid;
+	uint64_t refs; /* clients, errands, files that they are charged for */
 	uint64_t n_clients;
 	uint64_t n_openings; /* of files, by each client */
 	uint64_t n_waiting;
@@ -40,14 +44,26 @@ struct account {
 	struct order order;      /* of use: the shares that are not recalled */
 	uint64_t pass;           /* of room.c over that order: looks that are left in it; 0: none has begun */
 	struct request *waiting; /* its requests that wait, first come first */
-	struct account *prev, *next; /* registry->accounts, in turn */
+	struct file *remote;     /* files on volumes that are not local, which one of them has sent; until they are closed */
+	uint64_t n_remote;
+	uint64_t n_in_flight;    /* descriptors that were sent to them, and may not be received yet */
+	uint64_t n_errands;      /* that wait or run */
+	uint64_t n_errands_running;
+	uint64_t n_strays;       /* of them: descriptors that have no place in the server */
+	struct errand *errands;                        /* that wait, in their order */
+	struct account *prev, *next;                   /* registry->accounts, in turn */
+	struct account *prev_errands, *next_errands;   /* errands->accounts, if errands wait */
 };
 
-/* Counts a client of @uid. 0 and its account, the caller's to put; -EDQUOT if there are too many already, -ENOMEM. */
+/* Counts a client of @uid. 0 and its account, the caller's to put; -EDQUOT if there are too many already, with the account too; -ENOMEM. */
 int account_get(struct account **account, struct registry *registry, uid_t uid);
 
 /* A client that is gone, and with it all that it had. */
 void account_put(struct registry *registry, struct account *account);
+
+/* The account stays as long as whoever has a reference. */
+void account_ref(struct account *account);
+void account_unref(struct registry *registry, struct account *account);
 
 /* Whether @more would be within the quota, without what @gone says will go. */
 bool account_may_hold(const struct registry *registry, const struct account *account, const struct holding *more,

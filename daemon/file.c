@@ -4,24 +4,50 @@
 #include "daemon/file.h"
 
 #include "daemon/account.h"
+#include "daemon/errand.h"
 #include "daemon/region.h"
 #include "daemon/registry.h"
+#include "daemon/remote.h"
+#include "daemon/volume.h"
 #include "proto/pulse.h"
 #include "proto/util.h"
 
 #include <string.h>
 
-/* Undoes what of file_new() was done. */
-static void file_discard(struct registry *registry, struct file *file)
+static bool is_local(const struct file *file)
+{
+	return file->volume->local;
+}
+
+/* Nobody finds it any more. */
+static void leave_tables(struct registry *registry, struct file *file)
 {
 	if (file->identified)
 		HASH_DELETE(by_identity, registry->by_identity, file);
 	HASH_DELETE(by_id, registry->by_id, file);
+}
+
+static void file_discard(struct file *file)
+{
 	free(file->label);
 	free(file);
 }
 
-int file_new(struct file **new, struct registry *registry, struct open_request *request, uid_t uid)
+static int enter_tables(struct registry *registry, struct file *file)
+{
+	HASH_ADD(by_id, registry->by_id, id, sizeof(file->id), file);
+	if (!hash_added(file, by_id))
+		return -ENOMEM;
+	if (file->volume->weak)
+		return 0;
+	HASH_ADD(by_identity, registry->by_identity, identity, sizeof(file->identity), file);
+	file->identified = hash_added(file, by_identity);
+	if (!file->identified)
+		leave_tables(registry, file);
+	return file->identified ? 0 : -ENOMEM;
+}
+
+int file_new(struct file **new, struct registry *registry, struct open_request *request, struct account *sender)
 {
 	struct file *file;
 
@@ -31,28 +57,20 @@ int file_new(struct file **new, struct registry *registry, struct open_request *
 	*file = (struct file){
 		.id = registry->next_file_id,
 		.identity = {.device = request->facts->device, .inode = request->facts->inode},
+		.volume = request->volume,
 		.fd = -1,
 		.size = request->facts->size,
 		.label = strdup(request->label),
-		.uid = uid,
+		.uid = sender->uid,
 	};
-
-	if (file->label)
-		HASH_ADD(by_id, registry->by_id, id, sizeof(file->id), file);
-	if (!file->label || !hash_added(file, by_id)) {
-		free(file->label);
-		free(file);
+	if (!file->label || enter_tables(registry, file) < 0) {
+		file_discard(file);
 		return -ENOMEM;
 	}
-	if (request->identified) {
-		HASH_ADD(by_identity, registry->by_identity, identity, sizeof(file->identity), file);
-		file->identified = hash_added(file, by_identity);
-		if (!file->identified) {
-			file_discard(registry, file);
-			return -ENOMEM;
-		}
-	}
 
+	volume_ref(file->volume);
+	if (!is_local(file))
+		remote_charge(file, sender);
 	file->fd = take_fd(&request->fd);
 	registry->next_file_id++;
 	registry->usage.handles++;
@@ -62,17 +80,43 @@ int file_new(struct file **new, struct registry *registry, struct open_request *
 	return 0;
 }
 
-void file_free(struct registry *registry, struct file *file)
+/* Its descriptor is closed. */
+static void file_end(struct registry *registry, struct file *file)
+{
+	registry->usage.handles--;
+	registry->releases++;
+	if (file->sender)
+		remote_discharge(registry, file);
+	volume_unref(registry, file->volume);
+	file_discard(file);
+}
+
+static void on_closed(struct registry *registry, void *data, int64_t result)
+{
+	struct file *file = data;
+
+	(void)result;
+	DL_DELETE(registry->closing, file);
+	file_end(registry, file);
+}
+
+bool file_free(struct registry *registry, struct file *file)
 {
 	struct file_user *user, *next;
 
 	file_leave_bare(registry, file);
-	registry->usage.handles--;
-	registry->releases++;
-	close_fd(file->fd);
+	leave_tables(registry, file);
 	DL_FOREACH_SAFE(file->users, user, next)
 		free(user);
-	file_discard(registry, file);
+	file->users = NULL;
+
+	if (file->fd >= 0 && !is_local(file) && errand_close(registry->errands, file->sender, take_fd(&file->fd), on_closed, file)) {
+		DL_APPEND(registry->closing, file);
+		return false;
+	}
+	close_fdp(&file->fd);
+	file_end(registry, file);
+	return true;
 }
 
 /*

@@ -18,6 +18,7 @@ struct account;
 struct open_request;
 struct region;
 struct registry;
+struct volume;
 
 struct file_identity {
 	uint64_t device;
@@ -36,12 +37,14 @@ struct file_user {
 struct file {
 	uint64_t id; /* never used for another file */
 	struct file_identity identity;
+	struct volume *volume; /* that it is on: a reference */
 	bool identified; /* found by its identity: not where that is weak */
 	int fd;
 	uint64_t size; /* as of the last look */
 	bool deleted;  /* no name leads to it any more */
 	char *label;   /* what a client calls it; for people, and untrusted */
 	uid_t uid;     /* who sent it */
+	struct account *sender; /* the same, whom it is charged to: a reference. NULL where the volume is local */
 	struct file_user *users;
 
 	struct region *regions;  /* by window; those that the file still reaches */
@@ -52,15 +55,19 @@ struct file {
 	uint64_t mapped_bytes; /* of all of them */
 
 	UT_hash_handle by_id, by_identity; /* of the registry */
-	struct file *prev, *next;          /* registry->bare, if there is no region */
+	struct file *prev, *next;          /* registry->bare, if there is no region; registry->closing after that */
+	struct file *prev_remote, *next_remote; /* sender->remote, if it is charged to somebody */
 	uint64_t last_used;                /* when it was asked for while it had none, or one that is gone was used */
 };
 
 /* Takes request->fd on success. 0, or -ENOMEM. */
-int file_new(struct file **file, struct registry *registry, struct open_request *request, uid_t uid);
+int file_new(struct file **file, struct registry *registry, struct open_request *request, struct account *sender);
 
-/* Closes a file that has no region. */
-void file_free(struct registry *registry, struct file *file);
+/*
+ * Closes a file that has no region: at once, or, where its volume is not local, by an errand (false). Its handle is in use until that is
+ * done.
+ */
+bool file_free(struct registry *registry, struct file *file);
 
 /* The file has lost its last region. */
 void file_become_bare(struct registry *registry, struct file *file);
@@ -70,7 +77,6 @@ void file_leave_bare(struct registry *registry, struct file *file);
 
 /* Somebody asks for it, which is a use if there is no region. */
 void file_touch(struct registry *registry, struct file *file);
-
 
 struct file *file_find(const struct registry *registry, uint64_t id);
 struct file *file_find_identity(const struct registry *registry, const struct descriptor_facts *facts);

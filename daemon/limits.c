@@ -15,6 +15,9 @@
 #define RESERVED_DESCRIPTORS 20
 /* Descriptors that a client needs: its socket, the bell, and the board while it is handed over or a file that waits to be opened. */
 #define CLIENT_DESCRIPTORS 3
+/* A part of the rest for what has come and is to be closed, and the most of that. */
+#define ERRANDS_PART 8
+#define MOST_ERRANDS 512
 /* Maps that are neither regions nor boards: the program, its libraries, heap and stacks. */
 #define RESERVED_MAPS 512
 /* More connections than that are of no use, whatever the kernel allows. */
@@ -94,7 +97,10 @@ int limits_fit(struct limits *limits, char *complaint, size_t size)
 	complaint[0] = '\0';
 	if (descriptors < RESERVED_DESCRIPTORS + 2 * CLIENT_DESCRIPTORS)
 		return -EMFILE;
+	limits->in_flight = descriptors;
 	descriptors -= RESERVED_DESCRIPTORS;
+	limits->errands = min_u64(descriptors / ERRANDS_PART, MOST_ERRANDS);
+	descriptors -= limits->errands;
 
 	/* Half of the descriptors at most are for files, the rest for clients. */
 	lowered += lower(&limits->handles, descriptors / 2, "handles", "the limit on open files (RLIMIT_NOFILE) allows no more",
@@ -125,5 +131,7 @@ void limits_set_quota(struct limits *limits)
 		.files = LIMITS_USER_FILES,
 		.clients = clients,
 		.requests = min_u64(clients, LIMITS_USER_REQUESTS),
+		.errands = max_u64(percent_of(limits->errands, percent), 1),
+		.in_flight = max_u64(percent_of(limits->in_flight, percent), 1),
 	};
 }

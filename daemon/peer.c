@@ -4,6 +4,8 @@
 #include "daemon/peer.h"
 
 #include "daemon/account.h"
+#include "daemon/errand.h"
+#include "daemon/hello.h"
 #include "daemon/lease.h"
 #include "daemon/log.h"
 #include "daemon/registry.h"
@@ -14,6 +16,7 @@
 #include "proto/util.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <linux/sockios.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,9 +24,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-
-/* Slots of a board, and so the most leases of a client. The memory is used as far as the slots are. */
-#define BOARD_SLOTS 16384
 
 /* Packets that are taken from one peer in one turn of the loop. */
 #define PACKETS_IN_A_TURN 16
@@ -78,13 +78,20 @@ struct peer *peer_of_client(struct client *client)
 
 /* ---- sending ---- */
 
-static int send_message(struct peer *peer, const struct message *message, const int *descriptors, size_t n_descriptors)
+int peer_send(struct peer *peer, const struct message *message, const int *descriptors, size_t n_descriptors)
 {
 	char *bytes = peer->server->outgoing;
-	int length;
+	int length, r;
 
 	length = message_encode(message, bytes, PACKET_MAX_BYTES);
-	return length < 0 ? length : channel_send(peer->socket, bytes, (size_t)length, descriptors, n_descriptors);
+	if (length < 0)
+		return length;
+	r = channel_send(peer->socket, bytes, (size_t)length, descriptors, n_descriptors);
+	if (r < 0)
+		return r;
+	peer->n_in_flight += n_descriptors;
+	peer->account->n_in_flight += n_descriptors;
+	return 0;
 }
 
 /* What a limit or a quota refuses is the administrator's business too; the rest is the client's own mistake. */
@@ -107,7 +114,7 @@ void peer_answer(struct peer *peer, const struct answer *answer)
 		log_refusal(peer, &answer->message.error);
 	/* Who has the answer sees what it has changed. */
 	registry_publish(&peer->server->registry);
-	r = send_message(peer, &answer->message, &answer->fd, answer->fd >= 0);
+	r = peer_send(peer, &answer->message, &answer->fd, answer->fd >= 0);
 	if (r < 0)
 		lose(peer, r);
 }
@@ -142,88 +149,13 @@ void peer_ring(struct peer *peer)
 	}
 }
 
-/* ---- HELLO ---- */
-
-/* Gives the client its board, the pulse, and its end of the bell. 0 or -errno. */
-static int welcome(struct peer *peer, const struct message *hello)
-{
-	struct registry *registry = &peer->server->registry;
-	_cleanup_(board_deinit) struct board board = {0};
-	_cleanup_(close_fdp) int board_fd = -1, ours = -1, theirs = -1;
-	struct message message = {
-		.type = MESSAGE_WELCOME,
-		.serial = hello->serial,
-		.welcome =
-			{
-				.version = PROTOCOL_VERSION,
-				.n_slots = BOARD_SLOTS,
-				.window_bytes = registry->limits.window,
-				.limit_memory_bytes = registry->limits.memory,
-				.limit_handles = registry->limits.handles,
-				.limit_maps = registry->limits.maps,
-			},
-	};
-	int ends[2], r;
-
-	r = board_create(&board, BOARD_SLOTS, &board_fd);
-	if (r < 0)
-		return r;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-		return -errno;
-	ours = ends[0];
-	theirs = ends[1];
-
-	r = send_message(peer, &message, (int[]){board_fd, peer->server->pulse_fd, theirs}, 3);
-	if (r < 0)
-		return r;
-
-	client_init(&peer->client, peer->pid, peer->account, hello->hello.name, &board);
-	registry_add_client(registry, &peer->client);
-	peer->bell = take_fd(&ours);
-	peer->greeted = true;
-	return 0;
-}
-
-static void greet(struct peer *peer, const struct message *message)
-{
-	struct answer *answer = &peer->server->answer;
-	int r;
-
-	if (message->type != MESSAGE_HELLO) {
-		peer->server->registry.counters.protocol_errors++;
-		peer_dismiss(peer, "its first packet is not a HELLO");
-		return;
-	}
-	if (message->hello.version != PROTOCOL_VERSION) {
-		peer->server->registry.counters.refusals++;
-		request_refuse(answer, message->serial, EPROTO, "the server speaks version %d of the protocol, the client version %u",
-			       PROTOCOL_VERSION, message->hello.version);
-		peer_answer(peer, answer);
-		peer_fail(peer);
-		return;
-	}
-
-	if (message->hello.name.length > MESSAGE_MAX_NAME) {
-		request_refuse(answer, message->serial, EINVAL, "the client's name is longer than %d bytes", MESSAGE_MAX_NAME);
-		peer_answer(peer, answer);
-		peer_fail(peer);
-		return;
-	}
-	r = welcome(peer, message);
-	if (r < 0) {
-		request_refuse(answer, message->serial, -r, "the server can't take another client: %s", strerror(-r));
-		peer_answer(peer, answer);
-		peer_fail(peer);
-	}
-}
-
 /* ---- receiving ---- */
 
 static void take_request(struct peer *peer, const struct message *message, int *fd)
 {
 	struct server *server = peer->server;
 	struct answer *answer = &server->answer;
-	_cleanup_(request_deinit) struct request request;
+	struct request request;
 	int r;
 
 	request_init(&request, &peer->client, message, fd, server->registry.now_ms);
@@ -242,6 +174,7 @@ static void take_request(struct peer *peer, const struct message *message, int *
 		server->registry.counters.refusals++;
 	}
 	peer_answer_request(peer, &request, answer);
+	request_deinit(&request, &server->registry);
 }
 
 /* Handles one packet. Whatever is wrong with it ends the connection, before it has any effect. */
@@ -261,15 +194,67 @@ static void take_packet(struct peer *peer, struct packet *packet)
 	if (peer->greeted)
 		take_request(peer, &message, &packet->descriptors[0]);
 	else
-		greet(peer, &message);
+		hello_greet(peer, &message);
 }
 
-/* Whether the peer has so much unread that it must read first. */
-static bool is_congested(const struct peer *peer)
+/* How many bytes, as the kernel counts, the peer has not read yet of what was sent to it. */
+static int count_unread(struct peer *peer)
 {
 	int unread;
 
-	return ioctl(peer->socket, SIOCOUTQ, &unread) < 0 || unread > SEND_BUFFER / 2;
+	if (ioctl(peer->socket, SIOCOUTQ, &unread) < 0)
+		unread = INT_MAX;
+	if (!unread) {
+		peer->account->n_in_flight -= peer->n_in_flight;
+		peer->n_in_flight = 0;
+	}
+	return unread;
+}
+
+/* Whether nothing more may come of this user before some of that is gone, as far as it was counted. */
+static bool is_over(const struct peer *peer)
+{
+	const struct quota *quota = &peer->server->registry.limits.quota;
+
+	return peer->account->n_strays >= quota->errands || peer->account->n_in_flight >= quota->in_flight;
+}
+
+static void listen_for(struct peer *peer, int events)
+{
+	if (uv_poll_start(&peer->poll, events, on_ready) < 0)
+		peer_fail(peer);
+}
+
+/* Reads nothing of the peer until its user has come down. */
+static void hold(struct peer *peer)
+{
+	peer->held = true;
+	peer->server->n_held++;
+	listen_for(peer, UV_DISCONNECT);
+}
+
+static void unhold(struct peer *peer)
+{
+	peer->server->n_held -= peer->held;
+	peer->held = false;
+}
+
+void peers_count_unread(struct server *server)
+{
+	struct peer *peer;
+
+	DL_FOREACH(server->peers, peer)
+		count_unread(peer);
+	DL_FOREACH(server->left, peer)
+		count_unread(peer);
+}
+
+void peer_look_again(struct peer *peer)
+{
+	if (!peer->held || is_over(peer))
+		return;
+	unhold(peer);
+	listen_for(peer, UV_READABLE);
 }
 
 /* No packet came: @error is 0 where the client has closed its end. */
@@ -285,6 +270,14 @@ static void receive_failed(struct peer *peer, int error)
 	}
 }
 
+/* Has what nobody took closed. */
+static void discard_descriptors(struct peer *peer, struct packet *packet)
+{
+	for (size_t i = 0; i < packet->n_descriptors; i++)
+		if (packet->descriptors[i] >= 0)
+			errand_close_stray(&peer->server->errands, peer->account, take_fd(&packet->descriptors[i]));
+}
+
 static void receive(struct peer *peer)
 {
 	struct packet *packet = &peer->server->packet;
@@ -292,8 +285,13 @@ static void receive(struct peer *peer)
 	for (int i = 0; i < PACKETS_IN_A_TURN && !peer->failed; i++) {
 		int r;
 
-		if (is_congested(peer)) {
-			uv_poll_start(&peer->poll, UV_WRITABLE, on_ready);
+		/* Who has so much unread must read first. */
+		if (count_unread(peer) > SEND_BUFFER / 2) {
+			listen_for(peer, UV_WRITABLE);
+			return;
+		}
+		if (is_over(peer)) {
+			hold(peer);
 			return;
 		}
 		r = channel_receive(peer->socket, packet);
@@ -303,7 +301,7 @@ static void receive(struct peer *peer)
 			take_packet(peer, packet);
 		else
 			receive_failed(peer, r);
-		packet_deinit(packet);
+		discard_descriptors(peer, packet);
 	}
 }
 
@@ -312,20 +310,39 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 	struct peer *peer = poll->data;
 
 	server_wake(peer->server);
-	if (status < 0)
+	if (peer->left)
+		peer_free(peer);
+	else if (status < 0 || events & UV_DISCONNECT)
 		peer_fail(peer);
 	else if (events & UV_READABLE)
 		receive(peer);
-	else if (uv_poll_start(&peer->poll, UV_READABLE, on_ready) < 0)
-		peer_fail(peer);
+	else
+		listen_for(peer, UV_READABLE);
 	server_settle(peer->server);
 }
 
 /* ---- coming and going ---- */
 
+/* The loop has let go of it, or its socket is closed: when both has happened it is no more. */
+static void end_part(struct peer *peer)
+{
+	if (!--peer->n_parts)
+		free(peer);
+}
+
 static void on_closed(uv_handle_t *handle)
 {
-	free(handle->data);
+	end_part(handle->data);
+}
+
+static void on_socket_closed(struct registry *registry, void *data, int64_t result)
+{
+	struct peer *peer = data;
+
+	(void)result;
+	peer->server->n_peers--;
+	account_put(registry, peer->account);
+	end_part(peer);
 }
 
 /* Says why there can't be another client of this user. Where even that fails, the client sees the connection end. */
@@ -356,8 +373,7 @@ static int watch(struct peer *peer, int *socket)
 	peer->socket = take_fd(socket);
 	DL_APPEND(peer->server->peers, peer);
 	peer->server->n_peers++;
-	if (uv_poll_start(&peer->poll, UV_READABLE, on_ready) < 0)
-		peer_fail(peer);
+	listen_for(peer, UV_READABLE);
 	return 0;
 }
 
@@ -375,15 +391,25 @@ int peer_new(struct server *server, int *socket)
 	if (setsockopt(*socket, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof(send_buffer)) < 0)
 		return -errno;
 	r = account_get(&account, &server->registry, credentials.uid);
-	if (r == -EDQUOT)
+	if (r == -EDQUOT) {
 		turn_away(server, *socket, &credentials);
+		errand_close_stray(&server->errands, account, take_fd(socket));
+	}
 	if (r < 0)
 		return r;
 
 	peer = calloc(1, sizeof(*peer));
 	r = -ENOMEM;
 	if (peer) {
-		*peer = (struct peer){.server = server, .socket = -1, .bell = -1, .pid = credentials.pid, .account = account};
+		*peer = (struct peer){
+			.server = server,
+			.socket = -1,
+			.bell = -1,
+			.pid = credentials.pid,
+			.account = account,
+			.arrived_ms = server->registry.now_ms,
+			.n_parts = 2,
+		};
 		r = watch(peer, socket);
 	}
 	if (r < 0) {
@@ -398,16 +424,32 @@ void peer_end(struct peer *peer)
 	struct server *server = peer->server;
 
 	DL_DELETE(server->peers, peer);
-	server->n_peers--;
+	unhold(peer);
 	if (peer->greeted) {
-		request_forget_client(&peer->client);
+		request_forget_client(&peer->client, &server->registry);
 		registry_remove_client(&server->registry, &peer->client);
 		client_deinit(&peer->client);
 	}
-	account_put(&server->registry, peer->account);
+	close_fdp(&peer->bell);
 
+	peer->left = true;
+	DL_APPEND(server->left, peer);
+	shutdown(peer->socket, SHUT_WR);
+	count_unread(peer);
+	if (!peer->n_in_flight || server->stopping || uv_poll_start(&peer->poll, UV_DISCONNECT, on_ready) < 0)
+		peer_free(peer);
+}
+
+void peer_free(struct peer *peer)
+{
+	struct server *server = peer->server;
+
+	DL_DELETE(server->left, peer);
+	peer->account->n_in_flight -= peer->n_in_flight;
 	/* The loop must let go of the descriptor before it is closed. */
 	uv_close((uv_handle_t *)&peer->poll, on_closed);
-	close_fdp(&peer->socket);
-	close_fdp(&peer->bell);
+	shutdown(peer->socket, SHUT_RDWR);
+	/* With it goes what was not read of it, which can be any descriptor. */
+	if (!errand_close(&server->errands, peer->account, take_fd(&peer->socket), on_socket_closed, peer))
+		on_socket_closed(&server->registry, peer, 0);
 }

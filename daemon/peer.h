@@ -6,7 +6,11 @@
  * A peer: the connection to one client. It turns packets into requests, and answers into packets, and rings the client's bell.
  *
  * A peer that breaks the protocol, is gone, or does not read what it asked for is failed: it is marked, and the server ends it when
- * nothing is in the middle of using it.
+ * nothing is in the middle of using it. Then it has left; its socket stays until the client has received or given up the descriptors that
+ * were sent to it, since the kernel counts those as the server's.
+ *
+ * A peer is held, and nothing more read from it, while too many descriptors are on their way to its user's clients, or have come from
+ * them and are still to be closed.
  */
 
 #include "daemon/client.h"
@@ -17,6 +21,7 @@
 
 struct account;
 struct answer;
+struct message;
 struct request;
 struct server;
 
@@ -27,17 +32,34 @@ struct peer {
 	int bell; /* our end */
 	pid_t pid;
 	struct account *account; /* the user's, of which this peer is a client */
+	uint64_t arrived_ms;
+	uint64_t n_in_flight; /* descriptors that were sent and may not be received yet */
 	bool greeted; /* said HELLO: there is a client */
 	bool failed;
+	bool held;
+	bool left;
+	int n_parts; /* that keep the memory: the loop's, and the socket */
 	struct client client;
-	struct peer *prev, *next; /* server->peers */
+	struct peer *prev, *next; /* server->peers, or server->left */
 };
 
-/* Makes a peer of an accepted connection; takes *@socket. 0 or -errno. */
+/* Makes a peer of an accepted connection; takes *@socket, also of one that is turned away. 0 or -errno. */
 int peer_new(struct server *server, int *socket);
 
-/* Ends the connection and all that the client had. The memory goes when the loop has let go of it. */
+/* Ends the connection and all that the client had. It has left then, or is free. */
 void peer_end(struct peer *peer);
+
+/* Frees a peer that has left. The memory goes when the loop has let go of it. */
+void peer_free(struct peer *peer);
+
+/* Counts anew what is on its way to clients: they may have received it since they were last read from. */
+void peers_count_unread(struct server *server);
+
+/* Goes on with a peer that is held, if its user has come down. */
+void peer_look_again(struct peer *peer);
+
+/* Sends a message, with copies of the descriptors. 0 or -errno. */
+int peer_send(struct peer *peer, const struct message *message, const int *descriptors, size_t n_descriptors);
 
 /* Has the server end it soon. */
 void peer_fail(struct peer *peer);

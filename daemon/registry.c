@@ -8,6 +8,8 @@
 #include "daemon/file.h"
 #include "daemon/lease.h"
 #include "daemon/region.h"
+#include "daemon/remote.h"
+#include "daemon/volume.h"
 #include "daemon/room.h"
 #include "daemon/share.h"
 #include "proto/pulse.h"
@@ -19,9 +21,9 @@
 /* Regions and shares that are looked at in one turn of the loop: well below a millisecond's worth. */
 #define LOOKS_IN_A_TURN 4096
 
-void registry_init(struct registry *registry, const struct limits *limits, struct pulse *pulse)
+void registry_init(struct registry *registry, const struct limits *limits, struct pulse *pulse, struct errands *errands)
 {
-	*registry = (struct registry){.limits = *limits, .pulse = pulse, .next_file_id = 1};
+	*registry = (struct registry){.limits = *limits, .pulse = pulse, .errands = errands, .next_file_id = 1};
 	registry_begin_turn(registry);
 	pulse->window_bytes = limits->window;
 	registry_set_limits(registry, limits);
@@ -101,7 +103,8 @@ static void close_idle(struct registry *registry)
 	struct file *file, *next;
 
 	DL_FOREACH_SAFE(registry->bare, file, next)
-		if (registry->now_ms - file->bare_since_ms >= registry->limits.idle_timeout_ms && !file_count_clients(file))
+		if (registry->now_ms - file->bare_since_ms >= registry->limits.idle_timeout_ms && !file_count_clients(file) &&
+		    !remote_is_stuck(file))
 			file_free(registry, file);
 }
 
@@ -135,16 +138,18 @@ static int count_opening(struct client *client, struct file *file)
 
 int registry_open(struct registry *registry, struct client *client, struct open_request *request, struct file **found)
 {
-	struct file *file = request->identified ? file_find_identity(registry, request->facts) : NULL;
+	struct file *file = request->volume->weak ? NULL : file_find_identity(registry, request->facts);
 	bool is_new = !file;
 	int r;
 
 	if (!(file && client_has_file(client, file->id)) && client->account->n_openings >= registry->limits.quota.files)
 		return -EDQUOT;
 	if (is_new) {
+		if (!request->volume->local && !remote_make_handle(registry, client->account, request->in_turn))
+			return REGISTRY_OVER_QUOTA;
 		if (!room_make_handle(registry, request->in_turn))
 			return REGISTRY_NO_ROOM;
-		r = file_new(&file, registry, request, client->account->uid);
+		r = file_new(&file, registry, request, client->account);
 	} else {
 		file_touch(registry, file);
 		r = file_refresh(registry, file);
@@ -229,6 +234,8 @@ bool registry_close_files(struct registry *registry, struct client *client, cons
 		if (!file->n_regions)
 			file_free(registry, file);
 	}
+	DL_FOREACH(registry->closing, file)
+		draining = draining || is_meant(file, client, path);
 	return draining;
 }
 

@@ -24,7 +24,9 @@ struct file;
 struct lease;
 struct pulse;
 struct slot_list;
+struct errands;
 struct slot_ref;
+struct volume;
 
 /* What an operation answers besides 0 and errors. */
 enum registry_condition {
@@ -76,6 +78,9 @@ struct registry {
 	struct client *clients; /* in the order of their serials */
 	uint64_t next_serial;
 	struct account *accounts; /* of the users of these, in turn */
+	struct volume *volumes;   /* that files are on */
+	struct errands *errands;  /* borrowed: for what can't be done here */
+	struct file *closing;     /* files that errands are closing */
 	uint64_t next_file_id;
 };
 
@@ -83,7 +88,7 @@ struct registry {
 struct open_request {
 	int fd;
 	const struct descriptor_facts *facts;
-	bool identified;   /* another descriptor with equal device and inode shows the same contents */
+	struct volume *volume; /* borrowed: known, and of use */
 	const char *label; /* copied */
 	bool in_turn;      /* nobody waits to open a file before this one */
 };
@@ -104,8 +109,10 @@ struct lease_grant {
 	uint64_t file_size;
 };
 
-/* @pulse, borrowed, is where the epoch is counted and figures are published. */
-void registry_init(struct registry *registry, const struct limits *limits, struct pulse *pulse);
+/*
+ * @pulse, borrowed, is where the epoch is counted and figures are published. @errands, borrowed, are for files on volumes that are not local.
+ */
+void registry_init(struct registry *registry, const struct limits *limits, struct pulse *pulse, struct errands *errands);
 
 /*
  * Has other limits hold from now on, but for the size of a window, which stays. Nothing is granted as long as more is used; see
@@ -121,7 +128,8 @@ void registry_begin_turn(struct registry *registry);
 
 /*
  * Opens a file for @client. On success *@file is set, borrowed, and request->fd is taken if the file is new, else left.
- * 0, REGISTRY_NO_ROOM, -EDQUOT if the user has too many files open, or -ENOMEM.
+ * 0, REGISTRY_NO_ROOM; REGISTRY_OVER_QUOTA if the user has sent too many on volumes that are not local; -EDQUOT if too many files are
+ * open for the user; or -ENOMEM.
  */
 int registry_open(struct registry *registry, struct client *client, struct open_request *request, struct file **file);
 
@@ -148,7 +156,7 @@ bool registry_release(struct registry *registry, struct client *client, const st
  */
 void registry_evict_files(struct registry *registry, struct client *client, const char *path, uint64_t *bytes, uint64_t *maps);
 
-/* Closes such files that have no region; true if some that are draining are left. */
+/* Closes such files that have no region; true if some that are draining, or just being closed, are left. */
 bool registry_close_files(struct registry *registry, struct client *client, const char *path);
 
 /* Whether regions of the files that @client may see are draining. */

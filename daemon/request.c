@@ -5,11 +5,13 @@
 
 #include "daemon/account.h"
 #include "daemon/client.h"
+#include "daemon/errand.h"
 #include "daemon/file.h"
 #include "daemon/lease.h"
 #include "daemon/registry.h"
 #include "daemon/report.h"
 #include "daemon/shortage.h"
+#include "daemon/volume.h"
 #include "proto/util.h"
 
 #include <inttypes.h>
@@ -48,9 +50,22 @@ void request_init(struct request *request, struct client *client, const struct m
 	};
 }
 
-void request_deinit(struct request *request)
+/* Waits for no volume but a local one. */
+static void close_descriptor(struct request *request, struct registry *registry)
 {
-	close_fdp(&request->fd);
+	if (request->fd < 0)
+		return;
+	if (request->volume && request->volume->local)
+		close_fd(request->fd);
+	else
+		errand_close_stray(registry->errands, request->client->account, request->fd);
+	request->fd = -1;
+}
+
+void request_deinit(struct request *request, struct registry *registry)
+{
+	close_descriptor(request, registry);
+	volume_unref(registry, take_ptr(request->volume));
 	free(request->text);
 	request->text = NULL;
 }
@@ -103,18 +118,33 @@ static void refuse(const struct request *request, struct registry *registry, str
 	}
 }
 
-/* Who never had their turn waited for what the first one waits for. */
-static bool is_over_quota(const struct request *request)
+bool request_waits_aside(const struct request *request)
 {
-	const struct request *first;
-
-	DL_SEARCH_SCALAR(request->client->account->waiting, first, message.type, request->message.type);
-	return request->over_quota || (first && first->over_quota);
+	return request->volume && request->volume->asked;
 }
 
 bool request_needs_room(const struct request *request)
 {
-	return request->message.type == MESSAGE_OPEN || request->message.type == MESSAGE_LEASE;
+	return (request->message.type == MESSAGE_OPEN && !request_waits_aside(request)) || request->message.type == MESSAGE_LEASE;
+}
+
+/* The first one of this type that waits for its turn; who waits for a file system keeps no other from theirs. */
+static const struct request *first_of(const struct account *account, uint32_t type)
+{
+	const struct request *request;
+
+	DL_FOREACH(account->waiting, request)
+		if (request->message.type == type && !request_waits_aside(request))
+			break;
+	return request;
+}
+
+/* Who never had their turn waited for what the first one waits for. */
+static bool is_over_quota(const struct request *request)
+{
+	const struct request *first = first_of(request->client->account, request->message.type);
+
+	return request->over_quota || (first && first->over_quota);
 }
 
 void request_describe_wait(const struct request *request, const struct registry *registry, char sentence[static SHORTAGE_MAX])
@@ -145,6 +175,8 @@ const char *request_name(const struct request *request)
 
 const char *request_shortage(const struct request *request, const struct registry *registry)
 {
+	if (request_waits_aside(request))
+		return "the file system";
 	switch (request->message.type) {
 	case MESSAGE_OPEN:
 	case MESSAGE_LEASE:
@@ -170,6 +202,11 @@ void request_expire(struct request *request, struct registry *registry, struct a
 		refuse(request, registry, answer, -ETIMEDOUT);
 		return;
 	}
+	if (request_waits_aside(request)) {
+		registry->counters.refusals++;
+		request_refuse(answer, request->message.serial, ETIMEDOUT, "the file system does not answer");
+		return;
+	}
 	registry->counters.refusals++;
 	request_describe_wait(request, registry, sentence);
 	if (is_over_quota(request))
@@ -180,13 +217,25 @@ void request_expire(struct request *request, struct registry *registry, struct a
 
 /* ---- what each one does ---- */
 
+/* Finds out on what the file is. 0; REQUEST_WAITS; or -errno of statfs(2), or for want of a descriptor or memory. */
+static int find_volume(struct request *request, struct registry *registry, uint64_t device)
+{
+	int r = 0;
+
+	if (!request->volume)
+		r = volume_get(&request->volume, registry, request->client->account, device, request->fd);
+	if (r < 0)
+		return r;
+	return request->volume->asked ? REQUEST_WAITS : request->volume->error;
+}
+
 static int run_open(struct request *request, struct registry *registry, bool in_turn, struct answer *answer)
 {
 	struct text label = request->message.open.label;
 	uint32_t serial = request->message.serial;
 	struct descriptor_facts facts;
 	char name[MESSAGE_MAX_TEXT + 1];
-	struct open_request open = {.fd = request->fd, .facts = &facts, .label = name, .in_turn = in_turn};
+	struct open_request open = {.facts = &facts, .label = name, .in_turn = in_turn};
 	struct file *file;
 	int r;
 
@@ -199,13 +248,22 @@ static int run_open(struct request *request, struct registry *registry, bool in_
 			request_refuse(answer, serial, r < 0 ? -r : EINVAL, "the descriptor is not one of a regular file with a label");
 		return 0;
 	}
-	open.identified = !facts.weak;
+	r = find_volume(request, registry, facts.device);
+	if (r == REQUEST_WAITS)
+		return r;
+	if (r < 0) {
+		refuse(request, registry, answer, r);
+		return 0;
+	}
 	memcpy(name, label.data, label.length);
 	name[label.length] = '\0';
 
+	open.fd = request->fd;
+	open.volume = request->volume;
 	r = registry_open(registry, request->client, &open, &file);
 	request->fd = open.fd;
-	if (r == REGISTRY_NO_ROOM)
+	request->over_quota = r == REGISTRY_OVER_QUOTA;
+	if (r == REGISTRY_NO_ROOM || r == REGISTRY_OVER_QUOTA)
 		return REQUEST_WAITS;
 	if (r < 0) {
 		refuse(request, registry, answer, r);
@@ -406,6 +464,7 @@ int request_enqueue(struct request *request, const struct registry *registry)
 	}
 
 	request->fd = -1;
+	request->volume = NULL;
 	account->n_waiting++;
 	account->n_waiting_opens += opens;
 	DL_APPEND(account->waiting, copy);
@@ -414,30 +473,25 @@ int request_enqueue(struct request *request, const struct registry *registry)
 
 bool request_is_first(const struct account *account, uint32_t type)
 {
-	const struct request *request;
-
-	DL_FOREACH(account->waiting, request)
-		if (request->message.type == type)
-			return false;
-	return true;
+	return !first_of(account, type);
 }
 
-void request_dequeue(struct request *request)
+void request_dequeue(struct request *request, struct registry *registry)
 {
 	struct account *account = request->client->account;
 
 	account->n_waiting--;
 	account->n_waiting_opens -= request->message.type == MESSAGE_OPEN;
 	DL_DELETE(account->waiting, request);
-	request_deinit(request);
+	request_deinit(request, registry);
 	free(request);
 }
 
-void request_forget_client(struct client *client)
+void request_forget_client(struct client *client, struct registry *registry)
 {
 	struct request *request, *next;
 
 	DL_FOREACH_SAFE(client->account->waiting, request, next)
 		if (request->client == client)
-			request_dequeue(request);
+			request_dequeue(request, registry);
 }

@@ -20,6 +20,7 @@ struct account;
 struct client;
 struct registry;
 struct report_server;
+struct volume;
 
 /* A request waits at most this long, whatever it says. */
 #define REQUEST_MAX_DEADLINE_MS     3600000
@@ -32,6 +33,7 @@ struct request {
 	uint64_t deadline_ms;
 	uint64_t arrived_ns; /* when it was read */
 	bool over_quota; /* why it waits: not for the limits, but for the user's quota */
+	struct volume *volume; /* of an OPEN: what the file is on, a reference; NULL before it was looked up */
 	bool started;
 	uint64_t census; /* the one that a STATUS waits for */
 	uint64_t bytes_freed;
@@ -52,8 +54,8 @@ enum request_condition { REQUEST_WAITS = 1 };
 /* Prepares a request from a message that was checked; takes *@fd. */
 void request_init(struct request *request, struct client *client, const struct message *message, int *fd, uint64_t now_ms);
 
-/* Closes its descriptor if nobody took it, and frees its text. */
-void request_deinit(struct request *request);
+/* Has its descriptor closed if nobody took it, and frees its text. */
+void request_deinit(struct request *request, struct registry *registry);
 
 /*
  * Does what is asked. 0 if @answer is filled, which may be that of an error; REQUEST_WAITS if it can't be done yet. @in_turn: no
@@ -62,8 +64,11 @@ void request_deinit(struct request *request);
 int request_run(struct request *request, struct registry *registry, const struct report_server *server, bool in_turn,
 		struct answer *answer);
 
-/* Whether it is one that can wait for room. */
+/* Whether it waits, if it waits, for room. */
 bool request_needs_room(const struct request *request);
+
+/* Whether it waits for something else than its turn: a file system. */
+bool request_waits_aside(const struct request *request);
 
 /* Says, of one that does, which limit or quota it waits for, and who pins how much. */
 void request_describe_wait(const struct request *request, const struct registry *registry, char sentence[static SHORTAGE_MAX]);
@@ -85,9 +90,9 @@ int request_enqueue(struct request *request, const struct registry *registry);
 bool request_is_first(const struct account *account, uint32_t type);
 
 /* Takes a request out of its queue and frees it. */
-void request_dequeue(struct request *request);
+void request_dequeue(struct request *request, struct registry *registry);
 
 /* Removes all of a client. */
-void request_forget_client(struct client *client);
+void request_forget_client(struct client *client, struct registry *registry);
 
 #endif

@@ -8,6 +8,7 @@
 #include "daemon/lease.h"
 #include "daemon/region.h"
 #include "daemon/registry.h"
+#include "daemon/remote.h"
 #include "daemon/share.h"
 #include "proto/pulse.h"
 #include "proto/util.h"
@@ -118,6 +119,11 @@ static struct file *file_to_close(struct registry *registry)
 	struct file *file = registry->bare;
 	const struct region *region = file ? region_oldest(registry, &registry->looks) : NULL;
 
+	/* One that is stuck would not come free. */
+	while (file && remote_is_stuck(file)) {
+		take_looks(registry, 1);
+		file = file->next;
+	}
 	if (!file || (registry->order.n && !region))
 		return NULL;
 	return !region || file->last_used <= region->use.last_used ? file : NULL;
@@ -138,7 +144,9 @@ static bool close_files(struct registry *registry, uint64_t most)
 		}
 		if (file) {
 			take_looks(registry, 1);
-			file_free(registry, file);
+			/* Where an errand closes it, there is a handle on its way. */
+			if (!file_free(registry, file))
+				break;
 			continue;
 		}
 		if (!look_on(registry, &registry->pass, registry->order.n))

@@ -4,6 +4,7 @@
 #include "daemon/server.h"
 
 #include "daemon/account.h"
+#include "daemon/hello.h"
 #include "daemon/lease.h"
 #include "daemon/log.h"
 #include "daemon/peer.h"
@@ -51,11 +52,14 @@ static bool retry(struct server *server, struct request *request, bool in_turn, 
 		request_expire(request, &server->registry, answer);
 	}
 	peer_answer_request(peer_of_client(request->client), request, answer);
-	request_dequeue(request);
+	request_dequeue(request, &server->registry);
 	return true;
 }
 
-/* Answers one request of a user: of each type the first that waits is tried. False if none could be. */
+/*
+ * Answers one request of a user: of each type the first that waits is tried, not counting those that wait for something else than room. False
+ * if none could be.
+ */
 static bool serve_one(struct server *server, struct account *account, bool released)
 {
 	bool waits[MESSAGE_ERROR] = {0}; /* by type: whether one of it goes on waiting */
@@ -67,7 +71,7 @@ static bool serve_one(struct server *server, struct account *account, bool relea
 
 		if (retry(server, request, !waits[type], released))
 			return true;
-		waits[type] = true;
+		waits[type] = waits[type] || !request_waits_aside(request);
 	}
 	return false;
 }
@@ -139,6 +143,17 @@ static void end_failed(struct server *server)
 			peer_end(peer);
 }
 
+/* Goes on with peers whose users have come down. */
+static void look_at_held(struct server *server)
+{
+	struct peer *peer;
+
+	if (!server->n_held)
+		return;
+	DL_FOREACH(server->peers, peer)
+		peer_look_again(peer);
+}
+
 static void ring_bells(struct server *server)
 {
 	struct peer *peer;
@@ -162,6 +177,12 @@ static void set_timer(uv_timer_t *timer, uv_timer_cb callback, uint64_t period_m
 		uv_timer_start(timer, callback, period_ms, period_ms);
 }
 
+/* Where descriptors of those that were turned away can't be closed, none is accepted that might have to be. */
+static bool has_room_for_peer(const struct server *server)
+{
+	return server->n_peers < server->registry.limits.clients && server->errands.n_strays <= server->registry.limits.errands;
+}
+
 void server_settle(struct server *server)
 {
 	do {
@@ -170,16 +191,18 @@ void server_settle(struct server *server)
 		serve_waiting(server);
 	} while (server->some_failed);
 
+	look_at_held(server);
 	ring_bells(server);
 	registry_publish(&server->registry);
 
 	if (server->stopping)
 		return;
 	set_timer(&server->second, on_second, SECOND_MS, server->peers || server->registry.bare);
-	set_timer(&server->impatient, on_impatient, IMPATIENT_MS, is_waiting(server) || server->registry.recalled || server->shrinks);
+	set_timer(&server->impatient, on_impatient, IMPATIENT_MS,
+		  is_waiting(server) || server->registry.recalled || server->n_held || server->shrinks);
 	if (server->registry.cut_short && is_waiting(server))
 		uv_idle_start(&server->busy, on_busy);
-	if (server->n_peers < server->registry.limits.clients && !uv_is_active((uv_handle_t *)&server->accepting))
+	if (has_room_for_peer(server) && !uv_is_active((uv_handle_t *)&server->accepting))
 		uv_poll_start(&server->accepting, UV_READABLE, on_connection);
 }
 
@@ -190,6 +213,8 @@ static void on_impatient(uv_timer_t *timer)
 	server->registry.ticks++;
 	server->look_again = true;
 	server_wake(server);
+	if (server->n_held)
+		peers_count_unread(server);
 	if (server->shrinks)
 		server->shrinks = !room_shrink(&server->registry);
 	server_settle(server);
@@ -240,6 +265,26 @@ static void tell_shortage(struct server *server)
 	log_event(LOG_WARNING, LOG_SHORTAGE, &client, "waits for room: %s", sentence);
 }
 
+static void fail_silent(struct server *server)
+{
+	struct peer *peer;
+
+	DL_FOREACH(server->peers, peer)
+		if (!peer->greeted && server->registry.now_ms - peer->arrived_ms >= HELLO_TIMEOUT_MS)
+			peer_dismiss(peer, "it has not said HELLO within %d ms", HELLO_TIMEOUT_MS);
+}
+
+/* Without them, nothing that was to be closed is any more. */
+static void look_at_runners(struct server *server)
+{
+	errands_run(&server->errands);
+	if (errands_are_well(&server->errands))
+		return;
+	log_event(LOG_ERR, LOG_TROUBLE, NULL, "one of the processes that close files was killed: the server ends");
+	server->failed = true;
+	server_stop(server);
+}
+
 static void on_second(uv_timer_t *timer)
 {
 	struct server *server = timer->data;
@@ -247,10 +292,26 @@ static void on_second(uv_timer_t *timer)
 	server_wake(server);
 	pulse_advance(server->pulse);
 	registry_look_around(&server->registry);
+	fail_silent(server);
 	atomic_store_explicit(&server->pulse->second, (uint32_t)((server->registry.now_ms - server->report.started_ms) / SECOND_MS),
 			      memory_order_relaxed);
 	tell_shortage(server);
 	log_settle();
+	server_settle(server);
+	look_at_runners(server);
+}
+
+/* ---- errands ---- */
+
+static void on_errands_done(uv_poll_t *poll, int status, int events)
+{
+	struct server *server = poll->data;
+
+	(void)status;
+	(void)events;
+	server_wake(server);
+	errands_end_done(&server->errands, &server->registry);
+	server->look_again = true;
 	server_settle(server);
 }
 
@@ -268,7 +329,7 @@ static void on_connection(uv_poll_t *poll, int status, int events)
 	(void)status;
 	(void)events;
 	server_wake(server);
-	if (server->n_peers >= server->registry.limits.clients) {
+	if (!has_room_for_peer(server)) {
 		uv_poll_stop(&server->accepting);
 		return;
 	}
@@ -303,6 +364,7 @@ static int start_pulse(struct server *server)
 /* Undoes what of server_init() was done before the loop had any handle. */
 static void discard(struct server *server)
 {
+	errands_stop(&server->errands);
 	listener_close(&server->listener);
 	pulse_free(server->pulse);
 	close_fdp(&server->pulse_fd);
@@ -323,11 +385,18 @@ static int start(struct server *server, const struct limits *limits, char *compl
 		snprintf(complaint, size, "can't wait for connections: %s", uv_strerror(r));
 		return r;
 	}
+	r = uv_poll_init(&server->loop, &server->done, server->errands.socket);
+	if (r < 0) {
+		snprintf(complaint, size, "can't wait for what is done elsewhere: %s", uv_strerror(r));
+		return r;
+	}
 	uv_timer_init(&server->loop, &server->second);
 	uv_timer_init(&server->loop, &server->impatient);
 	uv_idle_init(&server->loop, &server->busy);
+	server->done.data = server;
 	server->accepting.data = server->second.data = server->impatient.data = server->busy.data = server;
-	registry_init(&server->registry, limits, server->pulse);
+	registry_init(&server->registry, limits, server->pulse, &server->errands);
+	uv_poll_start(&server->done, UV_READABLE, on_errands_done);
 	return 0;
 }
 
@@ -341,9 +410,17 @@ int server_init(struct server *server, const struct limits *limits, struct liste
 	server->pulse_fd = -1;
 	server->listener = *listener;
 	*listener = LISTENER_NONE;
+	/* Before there is anything that runners should not keep. */
+	r = errands_start(&server->errands);
+	if (r < 0) {
+		snprintf(complaint, size, "can't start the processes that close files: %s", uv_strerror(r));
+		listener_close(&server->listener);
+		return r;
+	}
 	r = uv_loop_init(&server->loop);
 	if (r < 0) {
 		snprintf(complaint, size, "no event loop: %s", uv_strerror(r));
+		errands_stop(&server->errands);
 		listener_close(&server->listener);
 		return r;
 	}
@@ -363,6 +440,8 @@ int server_run(struct server *server)
 {
 	int r = uv_run(&server->loop, UV_RUN_DEFAULT);
 
+	if (server->failed)
+		return -ECHILD;
 	return r < 0 ? r : 0;
 }
 
@@ -377,7 +456,7 @@ void server_set_limits(struct server *server, const struct limits *limits)
 
 void server_stop(struct server *server)
 {
-	struct peer *peer;
+	struct peer *peer, *next;
 
 	if (server->stopping)
 		return;
@@ -387,6 +466,9 @@ void server_stop(struct server *server)
 	DL_FOREACH(server->peers, peer)
 		peer_fail(peer);
 	server_settle(server);
+	DL_FOREACH_SAFE(server->left, peer, next)
+		peer_free(peer);
+	uv_close((uv_handle_t *)&server->done, NULL);
 	uv_close((uv_handle_t *)&server->second, NULL);
 	uv_close((uv_handle_t *)&server->impatient, NULL);
 	uv_close((uv_handle_t *)&server->busy, NULL);
@@ -407,6 +489,8 @@ void server_deinit(struct server *server)
 	int r;
 
 	registry_deinit(&server->registry);
+	errands_give_up(&server->errands, &server->registry);
+	errands_stop(&server->errands);
 	r = uv_loop_close(&server->loop);
 	assert(r == 0);
 	(void)r;

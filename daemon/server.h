@@ -9,6 +9,7 @@
  * end, and the pulse shows what is used now.
  */
 
+#include "daemon/errand.h"
 #include "daemon/listener.h"
 #include "daemon/registry.h"
 #include "daemon/report.h"
@@ -24,8 +25,9 @@ struct server {
 	uv_loop_t loop;
 	uv_poll_t accepting;
 	uv_timer_t second;    /* runs while a client is connected, or a file may become idle for too long */
-	uv_timer_t impatient; /* runs while a request waits, a client has to unmap, or it shrinks: then the boards are looked at */
+	uv_timer_t impatient; /* runs while a request waits, a client has to unmap, a peer is held, or it shrinks: then boards are looked at */
 	uv_idle_t busy;       /* runs while the last turn was too short to look at all that might be evicted */
+	uv_poll_t done;       /* of errands */
 	bool shrinks;         /* more is in use than a lowered limit allows */
 	bool look_again;      /* at what waits, whether or not something was released */
 	bool short_of_room;   /* a request waits so long that it was said */
@@ -33,14 +35,18 @@ struct server {
 
 	struct listener listener;
 	struct registry registry;
+	struct errands errands;
 	struct report_server report;
 	uint64_t releases_seen; /* of the registry, when what waits was last tried */
 	struct pulse *pulse;
 	int pulse_fd;
 
 	struct peer *peers;
-	uint64_t n_peers;
+	struct peer *left; /* whose sockets stay for what was not received */
+	uint64_t n_peers;  /* with them, and those whose sockets are not closed yet */
+	uint64_t n_held;
 	bool some_failed;
+	bool failed; /* it can't go on: server_run() says so */
 
 	/* Scratch, since the loop is one thread: what came, what is answered, and that as it is sent. */
 	struct packet packet;
@@ -54,7 +60,7 @@ struct server {
  */
 int server_init(struct server *server, const struct limits *limits, struct listener *listener, char *complaint, size_t size);
 
-/* Serves until server_stop(). 0 or -errno. */
+/* Serves until server_stop(). 0, or -errno: -ECHILD where its runners are gone. */
 int server_run(struct server *server);
 
 /* Has other limits hold from now on; see registry_set_limits(). */

@@ -103,7 +103,7 @@ static void say_who_pins(struct sentence *sentence, const struct registry *regis
 
 /* ---- which limit ---- */
 
-enum scarce { SCARCE_MEMORY, SCARCE_MAPS, SCARCE_HANDLES, SCARCE_LEASES, SCARCE_OPENINGS, SCARCE_SLOTS };
+enum scarce { SCARCE_MEMORY, SCARCE_MAPS, SCARCE_HANDLES, SCARCE_LEASES, SCARCE_OPENINGS, SCARCE_SLOTS, SCARCE_REMOTE };
 
 static enum scarce scarce_for_all(const struct registry *registry, bool to_open)
 {
@@ -118,7 +118,7 @@ static enum scarce scarce_for_user(const struct registry *registry, const struct
 	const struct holding *held = &client->account->held;
 
 	if (to_open)
-		return SCARCE_OPENINGS;
+		return client->account->n_openings >= quota->files ? SCARCE_OPENINGS : SCARCE_REMOTE;
 	if (client->n_leases == client->board.n_slots)
 		return SCARCE_SLOTS;
 	if (held->leases >= quota->leases)
@@ -134,7 +134,8 @@ const char *shortage_name(const struct registry *registry, const struct client *
 {
 	static const char *const of_all[] = {"max-memory", "max-maps", "max-handles"};
 	static const char *const of_user[] = {
-		"user's max-memory", "user's max-maps", "user's max-handles", "user's leases", "user's open files", "client's leases",
+		"user's max-memory", "user's max-maps",   "user's max-handles",  "user's leases",
+		"user's open files", "client's leases", "user's remote files",
 	};
 
 	if (over_quota)
@@ -189,6 +190,9 @@ void shortage_of_quota(const struct registry *registry, const struct client *cli
 	switch (scarce) {
 	case SCARCE_OPENINGS:
 		say_number(&sentence, "open files", account->n_openings, quota->files, "files");
+		break;
+	case SCARCE_REMOTE:
+		say_number(&sentence, "files on file systems that may hang", account->n_remote, quota->handles, "files");
 		break;
 	case SCARCE_LEASES:
 		say_number(&sentence, "leases", held->leases, quota->leases, "leases");

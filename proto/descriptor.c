@@ -6,9 +6,7 @@
 #include "proto/util.h"
 
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 
 static int look(int fd, struct descriptor_facts *facts, uint16_t *mode)
@@ -29,20 +27,6 @@ static int look(int fd, struct descriptor_facts *facts, uint16_t *mode)
 	return 0;
 }
 
-/* What the kind of file system tells. Those that matter have no device of their own; others are not asked, since they may not answer. */
-static int look_at_file_system(int fd, struct descriptor_facts *facts)
-{
-	struct statfs fs;
-
-	if (major(facts->device))
-		return 0;
-	if (fstatfs(fd, &fs) < 0)
-		return -errno;
-	facts->weak = fs.f_type == OVERLAYFS_SUPER_MAGIC;
-	/* Its maps begin and end at huge pages, and no window does. */
-	return fs.f_type == HUGETLBFS_MAGIC ? -EINVAL : 0;
-}
-
 int descriptor_check(int fd, struct descriptor_facts *facts)
 {
 	uint16_t mode;
@@ -54,7 +38,7 @@ int descriptor_check(int fd, struct descriptor_facts *facts)
 	r = look(fd, facts, &mode);
 	if (r < 0)
 		return r;
-	return S_ISREG(mode) ? look_at_file_system(fd, facts) : -EINVAL;
+	return S_ISREG(mode) ? 0 : -EINVAL;
 }
 
 int descriptor_look(int fd, struct descriptor_facts *facts)

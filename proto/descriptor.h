@@ -3,9 +3,8 @@
 #define PROTO_DESCRIPTOR_H
 
 /*
- * What a descriptor must be to be read through the server: a regular file that is open for reading only, not of huge pages. Both ends
- * check it, the client for its caller's sake, the server because it believes nobody. A file system on a device is never waited for; one
- * without is asked for its kind.
+ * What a descriptor must be to be read through the server: a regular file that is open for reading only. Both ends check it, the client
+ * for its caller's sake, the server because it believes nobody. No file system is waited for.
  */
 
 #include <stdbool.h>
@@ -16,7 +15,6 @@ struct descriptor_facts {
 	uint64_t inode;
 	uint64_t size;
 	bool deleted; /* no name leads to the file any more */
-	bool weak;    /* another descriptor with equal device and inode can show other contents: on overlayfs, after a copy-up */
 };
 
 /*

@@ -16,6 +16,7 @@
 #include "daemon/map.h"
 #include "daemon/peer.h"
 #include "daemon/registry.h"
+#include "daemon/volume.h"
 #include "proto/descriptor.h"
 #include "proto/pulse.h"
 #include "proto/util.h"
@@ -76,6 +77,7 @@ bool descriptor_same_file(const struct descriptor_facts *one, const struct descr
 /* ---- the registry ---- */
 
 static struct registry registry;
+static struct volume local = {.refs = 1, .local = true};
 static struct pulse *pulse;
 
 /* Those of which each region has a lease, and the one that asks. */
@@ -112,7 +114,7 @@ static void open_files(struct client *client)
 {
 	for (uint64_t i = 0; i < n_files; i++) {
 		struct descriptor_facts facts = {.inode = i, .size = FILE_WINDOWS * WINDOW};
-		struct open_request request = {.fd = -1, .facts = &facts, .identified = true, .label = "file", .in_turn = true};
+		struct open_request request = {.fd = -1, .facts = &facts, .volume = &local, .label = "file", .in_turn = true};
 		struct file *file;
 
 		if (registry_open(&registry, client, &request, &file) != 0)
@@ -228,7 +230,7 @@ int main(int argc, char **argv)
 	limits.quota.leases = limits.quota.files = UINT64_MAX / 4;
 	if (pulse_create(&pulse, &fd) < 0)
 		fail("no pulse");
-	registry_init(&registry, &limits, pulse);
+	registry_init(&registry, &limits, pulse, NULL);
 
 	n_holders = n * 3 / 8 / N_SLOTS + 2;
 	n_files = 3 * n / FILE_WINDOWS + 1;

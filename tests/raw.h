@@ -318,6 +318,13 @@ static inline int raw_server_descriptors(struct raw *raw, const struct harness_s
 	return n - 2;
 }
 
+/* Waits until it has as many: what it has received is closed some time after. */
+static inline void raw_await_descriptors(struct raw *raw, const struct harness_server *server, int n)
+{
+	while (raw_server_descriptors(raw, server) != n)
+		;
+}
+
 /* Waits until so many requests have had to wait since the server's start. */
 static inline void raw_await_waits(struct raw *observer, uint64_t n)
 {

@@ -13,6 +13,7 @@
 #include "daemon/lease.h"
 #include "daemon/region.h"
 #include "daemon/registry.h"
+#include "daemon/volume.h"
 #include "proto/descriptor.h"
 #include "proto/pulse.h"
 #include "proto/util.h"
@@ -33,6 +34,7 @@ struct user {
 };
 
 static struct registry registry;
+static struct volume local = {.refs = 1, .local = true}; /* where all files are */
 static struct pulse *pulse;
 static struct user users[3];
 #define one   (&users[0])
@@ -82,10 +84,9 @@ static inline void start_with_window(uint64_t window, uint64_t memory, uint64_t 
 	};
 	int fd;
 
-
 	ck_assert_int_eq(pulse_create(&pulse, &fd), 0);
 	close(fd);
-	registry_init(&registry, &limits, pulse);
+	registry_init(&registry, &limits, pulse, NULL);
 	for (size_t i = 0; i < 3; i++)
 		add_user(&users[i], 1000);
 }
@@ -118,10 +119,10 @@ static inline void assert_limits(void)
 	ck_assert_uint_le(registry.usage.handles, registry.limits.handles);
 }
 
-static inline int try_open(struct user *user, const char *name, bool identified, uint64_t *id)
+static inline int try_open(struct user *user, const char *name, struct volume *volume, uint64_t *id)
 {
 	struct descriptor_facts facts;
-	struct open_request request = {.facts = &facts, .identified = identified, .label = name, .in_turn = true};
+	struct open_request request = {.facts = &facts, .volume = volume, .label = name, .in_turn = true};
 	struct file *file = NULL;
 	int r;
 
@@ -141,7 +142,7 @@ static inline uint64_t open_file(struct user *user, const char *name)
 {
 	uint64_t id = 0;
 
-	ck_assert_int_eq(try_open(user, name, true, &id), 0);
+	ck_assert_int_eq(try_open(user, name, &local, &id), 0);
 	return id;
 }
 

@@ -393,7 +393,7 @@ START_TEST(test_restart)
 	strcpy(socket, server.socket);
 	harness_make_file("file", 8 * WINDOW);
 	harness_make_file("replaced", 8 * WINDOW);
-	client = open_client(0, 200);
+	client = open_client(0, 2000);
 	cursor = open_cursor(client, "file");
 	pinned = open_cursor(client, "file");
 	replaced = open_cursor(client, "replaced");

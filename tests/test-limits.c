@@ -40,22 +40,24 @@ START_TEST(test_fit_descriptors)
 	struct limits limits = good;
 	struct rlimit limit;
 
-	/* 20 are the server's own, half of the rest at most are for files, a client has three. */
-	limits.handles = 50;
+	/* 20 are the server's own, an eighth of the rest for what is to be closed, half of what is left at most for files, a client has three. */
+	limits.handles = 44;
 	set_descriptors(100, 120);
 	ck_assert_int_eq(limits_fit(&limits, complaint, sizeof(complaint)), 0);
 	ck_assert_str_eq(complaint, "");
-	ck_assert_uint_eq(limits.handles, 50);
-	ck_assert_uint_eq(limits.clients, 50 / 3);
+	ck_assert_uint_eq(limits.handles, 44);
+	ck_assert_uint_eq(limits.errands, 12);
+	ck_assert_uint_eq(limits.clients, 44 / 3);
+	ck_assert_uint_eq(limits.in_flight, 120);
 	ck_assert_uint_eq(limits.maps, 1);
 	/* It went as high as it might. */
 	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
 	ck_assert_uint_eq(limit.rlim_cur, 120);
 
-	limits.handles = 51;
+	limits.handles = 45;
 	ck_assert_int_eq(limits_fit(&limits, complaint, sizeof(complaint)), 1);
-	ck_assert_uint_eq(limits.handles, 50);
-	ck_assert_msg(strstr(complaint, "max-handles lowered from 51 to 50"), "%s", complaint);
+	ck_assert_uint_eq(limits.handles, 44);
+	ck_assert_msg(strstr(complaint, "max-handles lowered from 45 to 44"), "%s", complaint);
 
 	/* The least that is of use. */
 	limits = good;
@@ -75,8 +77,8 @@ START_TEST(test_fit_maps)
 
 	/* 512 are the program's own, and each client has a board. */
 	set_descriptors(120, 120);
-	limits.handles = 50;
-	most = map_count() - 512 - 50 / 3;
+	limits.handles = 44;
+	most = map_count() - 512 - 44 / 3;
 	limits.maps = most;
 	ck_assert_int_eq(limits_fit(&limits, complaint, sizeof(complaint)), 0);
 	ck_assert_uint_eq(limits.maps, most);

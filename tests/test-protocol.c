@@ -377,7 +377,7 @@ START_TEST(test_number_of_descriptors)
 		}
 	}
 	close(fd);
-	ck_assert_int_eq(raw_server_descriptors(&honest, &server), before);
+	raw_await_descriptors(&honest, &server, before);
 	stop();
 }
 END_TEST

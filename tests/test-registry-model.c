@@ -555,7 +555,7 @@ static void step_open(int user, int file)
 		return;
 	}
 	epoch_before = pulse_epoch(pulse);
-	r = try_open(&users[user], name, true, &id);
+	r = try_open(&users[user], name, &local, &id);
 	ck_assert_int_eq(r, model_open(user, file, id));
 	ck_assert_uint_eq(opened[user][file], id);
 }

@@ -171,7 +171,7 @@ END_TEST
 START_TEST(test_handles_in_use)
 {
 	struct descriptor_facts facts;
-	struct open_request request = {.facts = &facts, .identified = true, .label = "new", .in_turn = true};
+	struct open_request request = {.facts = &facts, .volume = &local, .label = "new", .in_turn = true};
 	struct slot_ref refs[4];
 	struct file *file;
 	uint64_t ids[4];

@@ -10,6 +10,7 @@
 
 START_TEST(test_identity)
 {
+	struct volume weak = {.refs = 1, .local = true, .weak = true};
 	uint64_t a, id = 0;
 
 	start(MANY * WINDOW, MANY, MANY);
@@ -22,7 +23,7 @@ START_TEST(test_identity)
 	assert_usage(0, 0, 2);
 
 	/* Where the identity is weak each opening is a file of its own, and nobody else finds it. */
-	ck_assert_int_eq(try_open(one, "a", false, &id), 0);
+	ck_assert_int_eq(try_open(one, "a", &weak, &id), 0);
 	ck_assert_uint_ne(id, a);
 	ck_assert_uint_eq(open_file(third, "a"), a);
 	assert_usage(0, 0, 3);
@@ -72,7 +73,7 @@ START_TEST(test_handles)
 
 	on_b = lease(one, b, 0, 1);
 	on_c = lease(other, open_file(other, "c"), 0, 1);
-	ck_assert_int_eq(try_open(one, "a", true, &id), REGISTRY_NO_ROOM);
+	ck_assert_int_eq(try_open(one, "a", &local, &id), REGISTRY_NO_ROOM);
 	ck_assert(has(b, 0) && has(c, 0));
 	ck_assert_uint_eq(registry.usage.draining, 0);
 	/* An open file needs no handle more. */
@@ -80,10 +81,10 @@ START_TEST(test_handles)
 
 	/* The idle one has to go; room comes when it is unmapped. */
 	unpin(other, on_c);
-	ck_assert_int_eq(try_open(one, "a", true, &id), REGISTRY_NO_ROOM);
+	ck_assert_int_eq(try_open(one, "a", &local, &id), REGISTRY_NO_ROOM);
 	ck_assert(is_draining(c, 0) && has(b, 0));
 	ck_assert(release(other, on_c));
-	ck_assert_int_eq(try_open(one, "a", true, &id), 0);
+	ck_assert_int_eq(try_open(one, "a", &local, &id), 0);
 	ck_assert_uint_gt(id, c);
 	ck_assert_int_eq(try_lease(other, c, 0, 1), REGISTRY_REOPEN);
 	ck_assert_int_eq(registry_close(&registry, &one->client, c), 0);
@@ -103,7 +104,7 @@ START_TEST(test_handles_of_unused_files)
 	release(one, idle_lease(one, b, 0, 2));
 	release(one, idle_lease(one, a, 0, 1));
 	harness_make_file("c", 1);
-	ck_assert_int_eq(try_open(other, "c", true, &id), 0);
+	ck_assert_int_eq(try_open(other, "c", &local, &id), 0);
 	ck_assert(has(a, 0));
 	ck_assert_ptr_null(file_find(&registry, b));
 	assert_usage(2, 1, 2);
@@ -114,7 +115,7 @@ END_TEST
 START_TEST(test_too_many_files)
 {
 	struct descriptor_facts facts;
-	struct open_request request = {.facts = &facts, .identified = true, .label = "a", .in_turn = true};
+	struct open_request request = {.facts = &facts, .volume = &local, .label = "a", .in_turn = true};
 	struct file *file;
 
 	start(MANY * WINDOW, 2, MANY);

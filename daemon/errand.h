@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DAEMON_ERRAND_H
+#define DAEMON_ERRAND_H
+
+/*
+ * Errands: system calls that may never return. What a client sends may be on a file system whose server has stopped answering: then every
+ * close(2) of it waits, beyond SIGKILL, and so does statfs(2). Or it is a socket that lingers. The loop must not wait for that, so runners do
+ * it: processes that share the server's table of descriptors, and nothing else.
+ *
+ * They are no threads, since a process does not end before each of its threads has, and closes what it has open when it ends: a server
+ * with such a thread, or just such a descriptor, could not be stopped. With a table that is shared it ends at once. What it had open is then
+ * closed by the last runner.
+ *
+ * The errands of one user are run two at a time, in their order, so that those which hang are in nobody else's way. Runners are started
+ * before the server maps anything, since they would keep those maps alive, and from then on start one another. One is always idle, for
+ * that, and to close the server's sockets where the server dies while other runners hang.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct account;
+struct registry;
+
+#define ERRAND_MOST_RUNNERS 256
+
+/* Of one user. */
+#define ERRANDS_AT_ONCE 2
+
+enum errand_kind {
+	ERRAND_CLOSE,    /* closes the descriptor */
+	ERRAND_IDENTIFY, /* asks for the kind of its file system, then closes it. The result: statfs.f_type, or -errno */
+};
+
+/* What is to be done when an errand is. */
+typedef void errand_done_fn(struct registry *registry, void *data, int64_t result);
+
+struct errand {
+	enum errand_kind kind;
+	uint64_t id;
+	int fd;
+	struct account *account; /* a reference: whose errand it is */
+	errand_done_fn *done;    /* NULL for a stray: a descriptor that has no place in the server */
+	void *data;
+	struct errand *prev, *next; /* account->errands, or errands->running */
+};
+
+struct errands {
+	int socket; /* our end: to poll for what is done */
+	int theirs; /* the end of all runners */
+	pid_t server;
+	pid_t runners[ERRAND_MOST_RUNNERS];
+	uint64_t n_runners;
+	bool changing; /* one of them is starting another, or is about to end */
+	uint64_t last_id;
+	uint64_t n_strays;
+	struct errand *running;
+	uint64_t n_running;
+	struct account *accounts; /* with errands that wait, in turn */
+};
+
+/* Starts the runners. 0 or -errno. */
+int errands_start(struct errands *errands);
+
+/*
+ * Has @fd, which it takes, closed in the name of @account; then calls @done. Where there is no memory for that it is closed at once, and
+ * false: @done is not called.
+ */
+bool errand_close(struct errands *errands, struct account *account, int fd, errand_done_fn *done, void *data);
+
+/* The same for a stray. */
+void errand_close_stray(struct errands *errands, struct account *account, int fd);
+
+/* Finds out on what kind of file system a file is, and closes @fd, which it takes in any case. 0 or -ENOMEM. */
+int errand_identify(struct errands *errands, struct account *account, int fd, errand_done_fn *done, void *data);
+
+/* Ends all errands that are done by now. */
+void errands_end_done(struct errands *errands, struct registry *registry);
+
+/* Ends all the others as if they were done, with -ECANCELED: the server stops. */
+void errands_give_up(struct errands *errands, struct registry *registry);
+
+/* Has those run that wait, as far as there are runners: there may not have been another one to be had before. */
+void errands_run(struct errands *errands);
+
+/* Whether all runners are there. If not, somebody has killed one, and what it was doing will never be done. */
+bool errands_are_well(const struct errands *errands);
+
+/* Forgets the runners, who end with the server. */
+void errands_stop(struct errands *errands);
+
+#endif

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+
+#include "daemon/volume.h"
+
+#include "daemon/errand.h"
+#include "daemon/registry.h"
+#include "proto/util.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+
+/* Magic numbers that the kernel does not publish. */
+#define BCACHEFS_MAGIC 0xca451a4e
+#define ZFS_MAGIC      0x2fc12fc1
+
+/* File systems whose kernel code answers by itself, from memory or a device. FUSE may be on a device, too. */
+static bool is_local(int64_t type)
+{
+	static const uint32_t types[] = {
+		BCACHEFS_MAGIC,      BTRFS_SUPER_MAGIC, EROFS_SUPER_MAGIC_V1, EXFAT_SUPER_MAGIC, EXT4_SUPER_MAGIC,
+		F2FS_SUPER_MAGIC,    ISOFS_SUPER_MAGIC, MSDOS_SUPER_MAGIC,    RAMFS_MAGIC,       SQUASHFS_MAGIC,
+		TMPFS_MAGIC,         UDF_SUPER_MAGIC,   XFS_SUPER_MAGIC,      ZFS_MAGIC,
+	};
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if ((uint32_t)type == types[i])
+			return true;
+	return false;
+}
+
+/* The errand is done: @type is statfs.f_type, or -errno. */
+static void learn(struct registry *registry, void *data, int64_t type)
+{
+	struct volume *volume = data;
+
+	volume->asked = false;
+	volume->error = type < 0 ? (int)type : 0;
+	/* The maps of this one begin and end at huge pages, and no window does. */
+	if ((uint32_t)type == HUGETLBFS_MAGIC)
+		volume->error = -EINVAL;
+	volume->local = !volume->error && is_local(type);
+	volume->weak = (uint32_t)type == OVERLAYFS_SUPER_MAGIC;
+	volume_unref(registry, volume);
+}
+
+/* Asks for the kind of the file system, with a descriptor of the errand's own. */
+static int ask(struct registry *registry, struct account *account, struct volume *volume, int fd)
+{
+	int own = fcntl(fd, F_DUPFD_CLOEXEC, 0), r;
+
+	if (own < 0)
+		return -errno;
+	r = errand_identify(registry->errands, account, own, learn, volume);
+	if (!r)
+		volume_ref(volume);
+	return r;
+}
+
+int volume_get(struct volume **got, struct registry *registry, struct account *account, uint64_t device, int fd)
+{
+	struct volume *volume;
+	int r;
+
+	HASH_FIND(hh, registry->volumes, &device, sizeof(device), volume);
+	if (volume) {
+		*got = volume_ref(volume);
+		return 0;
+	}
+
+	volume = malloc(sizeof(*volume));
+	if (!volume)
+		return -ENOMEM;
+	*volume = (struct volume){.device = device, .refs = 1, .asked = true};
+	HASH_ADD(hh, registry->volumes, device, sizeof(volume->device), volume);
+	if (!hash_added(volume, hh)) {
+		free(volume);
+		return -ENOMEM;
+	}
+	r = ask(registry, account, volume, fd);
+	if (r < 0)
+		volume_unref(registry, volume);
+	else
+		*got = volume;
+	return r;
+}
+
+struct volume *volume_ref(struct volume *volume)
+{
+	volume->refs++;
+	return volume;
+}
+
+void volume_unref(struct registry *registry, struct volume *volume)
+{
+	if (!volume || --volume->refs)
+		return;
+	HASH_DELETE(hh, registry->volumes, volume);
+	free(volume);
+}

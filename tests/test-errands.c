@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What may hang, and whom: descriptors of a file system whose server has stopped answering, and a server that has such files and serves
+ * others, and ends, all the same.
+ */
+#include "config.h"
+
+#include "tests/fuse.h"
+#include "tests/harness.h"
+#include "tests/raw.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#define SIZE   100000
+#define WINDOW 65536
+
+static struct harness_server server;
+static struct raw honest;
+static uint64_t honest_file;
+static struct fuse_system hung = {.folder = "hung", .size = SIZE, .readable = SIZE};
+
+/* A server with an honest client, and the file system; false where there can be none. */
+static bool start(const char *option)
+{
+	if (!fuse_start(&hung))
+		return false;
+	harness_start(&server, "--window-size=64K", "--max-memory=4M", option, NULL);
+	raw_start(&honest, &server, "honest");
+	harness_make_file("honest", 3 * WINDOW);
+	honest_file = raw_open(&honest, "honest");
+	return true;
+}
+
+static void stop(void)
+{
+	raw_close(&honest);
+	harness_stop(&server);
+	fuse_stop(&hung);
+}
+
+/* Requires that the server serves as ever, files that it does not know too. */
+static void assert_serving(void)
+{
+	struct message_leased leased = raw_lease(&honest, honest_file, WINDOW, 1);
+	static int n;
+	char name[16];
+
+	ck_assert_uint_eq(leased.length, WINDOW);
+	raw_unpin(&honest, &leased.lease);
+	raw_release(&honest, &leased.lease);
+	snprintf(name, sizeof(name), "other%d", n++);
+	harness_make_file(name, 1);
+	raw_close_file(&honest, raw_open(&honest, name));
+}
+
+static int open_hung(const char *name)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", hung.folder, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	return fd;
+}
+
+static void close_all(const int *fds, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		close_fd(fds[i]);
+}
+
+START_TEST(test_read)
+{
+	struct message_leased leased;
+	uint64_t file;
+	struct raw raw;
+	int fd;
+
+	if (!start(NULL))
+		return;
+	raw_start(&raw, &server, "reader");
+	fd = open_hung("file");
+	file = raw_open_as(&raw, fd, "file");
+	leased = raw_lease(&raw, file, 0, 1);
+	ck_assert_uint_eq(leased.length, WINDOW);
+	ck_assert_uint_eq(leased.file_size, SIZE);
+	/* It is the same file for all. */
+	ck_assert_uint_eq(raw_open_as(&honest, fd, "file"), file);
+	close_fd(fd);
+	raw_close(&raw);
+	stop();
+}
+END_TEST
+
+/* All that is closed of what a client has sent hangs; the client is alone with it. */
+START_TEST(test_hang)
+{
+	struct message_leased leased;
+	uint64_t file;
+	struct raw raw;
+	int fds[22]; /* and what answers bring: closing it would hang here too */
+
+	if (!start(NULL))
+		return;
+	raw_start(&raw, &server, "hung");
+	for (int i = 0; i < 20; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "file%d", i);
+		fds[i] = open_hung(name);
+	}
+	file = raw_open_as(&raw, fds[0], "first");
+	leased = raw_lease(&raw, file, 0, 1);
+	ck_assert_uint_eq(leased.length, WINDOW);
+	fds[20] = take_fd(&raw.packet->descriptors[0]);
+	fuse_hang(&hung);
+
+	/* Its volume is known, so files are opened, and closed again. */
+	for (int i = 0; i < 20; i++)
+		raw_open_as(&raw, fds[i], "file");
+	for (int i = 0; i < 20; i++)
+		raw_open_as(&raw, fds[i], "again");
+	assert_serving();
+	/* What was opened is mapped untouched. */
+	leased = raw_lease(&raw, file, WINDOW, 1);
+	ck_assert_uint_eq(leased.length, SIZE - WINDOW);
+	fds[21] = take_fd(&raw.packet->descriptors[0]);
+	raw_unpin(&raw, &leased.lease);
+	assert_serving();
+	raw_close(&raw);
+	assert_serving();
+
+	fuse_go_on(&hung);
+	close_all(fds, 22);
+	stop();
+}
+END_TEST
+
+/* A server that has such a file open, or is just closing one, ends as any other does. */
+START_TEST(test_end)
+{
+	struct raw raw;
+	int fds[2];
+
+	if (!start(NULL))
+		return;
+	raw_start(&raw, &server, "hung");
+	fds[0] = open_hung("one");
+	fds[1] = open_hung("two");
+	raw_open_as(&raw, fds[0], "one");
+	fuse_hang(&hung);
+	raw_open_as(&raw, fds[1], "two");
+	raw_open_as(&raw, fds[1], "again");
+	assert_serving();
+	raw_close(&raw);
+	raw_close(&honest);
+	/* That it is awaited shows it. */
+	harness_stop(&server);
+
+	fuse_go_on(&hung);
+	close_all(fds, 2);
+	fuse_stop(&hung);
+}
+END_TEST
+
+static void send_byte(int fd)
+{
+	ck_assert_int_eq(write(fd, "", 1), 1);
+}
+
+static void await_byte(int fd)
+{
+	char byte;
+
+	ck_assert_int_eq(read(fd, &byte, 1), 1);
+}
+
+/* A process of its own, since what has such a file open can start no other program: has the server close one that hangs, and sees it go. */
+static void send_and_await_end(int parent)
+{
+	struct raw raw;
+	int fd;
+
+	raw_start(&raw, &server, "hung");
+	fd = open_hung("one");
+	raw_open_as(&raw, fd, "one");
+	send_byte(parent);
+	await_byte(parent);
+	raw_open_as(&raw, fd, "again");
+	send_byte(parent);
+	raw_await_end(&raw);
+	send_byte(parent);
+	_exit(0);
+}
+
+/* A server that is killed meanwhile leaves nobody waiting, and its place to the next. */
+START_TEST(test_kill)
+{
+	int ends[2], status;
+	pid_t child;
+
+	if (!start(NULL))
+		return;
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+	child = fork();
+	ck_assert_int_ge(child, 0);
+	if (!child)
+		send_and_await_end(ends[1]);
+	await_byte(ends[0]);
+	fuse_hang(&hung);
+	send_byte(ends[0]);
+	await_byte(ends[0]);
+	assert_serving();
+	harness_kill(&server);
+	await_byte(ends[0]);
+	raw_await_end(&honest);
+	raw_close(&honest);
+	harness_start(&server, NULL);
+	harness_stop(&server);
+
+	fuse_go_on(&hung);
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_int_eq(status, 0);
+	close(ends[0]);
+	close(ends[1]);
+	fuse_stop(&hung);
+}
+END_TEST
+
+/* A file system that does not say what it is keeps nobody else from opening files. */
+START_TEST(test_unknown)
+{
+	struct message request = {.type = MESSAGE_OPEN, .open = {.label = text_of("file"), .deadline_ms = 1}}, answer;
+	char sentence[MESSAGE_MAX_TEXT + 1];
+	struct raw raw;
+	int fd;
+
+	if (!start(NULL))
+		return;
+	raw_start(&raw, &server, "hung");
+	fd = open_hung("file");
+	fuse_hang(&hung);
+	raw_ask(&raw, &request, fd, &answer);
+	raw_assert_error(&answer, ETIMEDOUT, sentence);
+	ck_assert_str_eq(sentence, "the file system does not answer");
+	/* These are of the same user. */
+	assert_serving();
+	request.open.deadline_ms = RAW_LONG_MS;
+	raw_send(&raw, &request, fd);
+	assert_serving();
+	ck_assert(!raw_is_answered(&raw));
+	fuse_go_on(&hung);
+	raw_receive(&raw, &answer);
+	ck_assert_uint_eq(answer.type, MESSAGE_OPENED);
+	close_fd(fd);
+	raw_close(&raw);
+	stop();
+}
+END_TEST
+
+/* More files that hang than a user may have: the others' handles stay theirs. */
+START_TEST(test_many)
+{
+	struct message request = {.type = MESSAGE_OPEN, .open = {.label = text_of("file"), .deadline_ms = 1}}, answer;
+	int fds[100], n = 0;
+	struct raw raw;
+
+	if (!start("--max-handles=20"))
+		return;
+	harness_stop(&server);
+	raw_close(&honest);
+	harness_start(&server, "--window-size=64K", "--max-handles=20", "--user-share=50%", NULL);
+	raw_start(&honest, &server, "honest");
+	honest_file = raw_open(&honest, "honest");
+	raw_start(&raw, &server, "hung");
+	for (int i = 0; i < 100; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "file%d", i);
+		fds[i] = open_hung(name);
+	}
+	raw_open_as(&raw, fds[0], "first");
+	fuse_hang(&hung);
+	for (int i = 1; i < 100; i++) {
+		raw_ask(&raw, &request, fds[i], &answer);
+		n += answer.type == MESSAGE_OPENED;
+	}
+	ck_assert_int_ge(n, 9);
+	ck_assert_uint_le(raw_summary(&honest).handles, 20);
+	for (int i = 0; i < 30; i++)
+		assert_serving();
+	raw_close(&raw);
+	for (int i = 0; i < 30; i++)
+		assert_serving();
+	fuse_go_on(&hung);
+	/* When it answers, all of it comes back. */
+	raw_start(&raw, &server, "hung");
+	for (int i = 0; i < 100; i++) {
+		request.open.deadline_ms = RAW_LONG_MS;
+		raw_ask(&raw, &request, fds[i], &answer);
+		ck_assert_uint_eq(answer.type, MESSAGE_OPENED);
+	}
+	raw_close(&raw);
+	close_all(fds, 100);
+	stop();
+}
+END_TEST
+
+Suite *suite(void);
+
+Suite *suite(void)
+{
+	Suite *s = suite_create("errands");
+
+	HARNESS_CASE(s, "errands", test_read, test_hang, test_end, test_kill, test_unknown, test_many);
+	return s;
+}
+
+int main(void)
+{
+	return harness_run(suite());
+}
