@@ -1,0 +1,62 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Whether the program and the library are built as what strangers talk to should be. Each check prints one line; all are made, also after
+# one that failed.
+
+: "${SMMAPD:?is set by make check}" "${TOP_BUILDDIR:?is set by make check}"
+LC_ALL=C
+export LC_ALL
+
+library=$TOP_BUILDDIR/.libs/libsmmap-client.so
+
+for file in "$SMMAPD" "$library"; do
+	[ -f "$file" ] || { echo "$file is not there" && exit 99; }
+done
+if ! command -v readelf >/dev/null; then
+	echo 'skipped: readelf is not installed'
+	exit 77
+fi
+if readelf --dyn-syms --wide "$library" | grep -q '__[a-z]*san_'; then
+	echo 'skipped: this is built with a sanitizer, which hardening would blind'
+	exit 77
+fi
+
+failed=0
+# The last one counts.
+optimised=$(printf '%s\n' "$CFLAGS" | tr ' ' '\n' | grep '^-O' | tail -n 1)
+
+# has WHAT FILE READELF-OPTION PATTERN: one line; it failed if no line of what readelf prints matches.
+has() {
+	if readelf --wide "$3" "$2" | grep -Eq -e "$4"; then
+		echo "ok: ${2##*/}: $1"
+	else
+		echo "FAILED: ${2##*/}: $1: readelf $3 has no line like '$4'"
+		failed=1
+	fi
+}
+
+has_no() {
+	if readelf --wide "$3" "$2" | grep -E -e "$4"; then
+		echo "FAILED: ${2##*/}: $1: readelf $3 has the line above"
+		failed=1
+	else
+		echo "ok: ${2##*/}: $1"
+	fi
+}
+
+has 'it is a program, and is loaded anywhere' "$SMMAPD" --dynamic '\(FLAGS_1\).* PIE'
+for file in "$SMMAPD" "$library"; do
+	has 'it is position-independent' "$file" --file-header 'Type: *DYN '
+	has 'what is relocated is read-only then' "$file" --program-headers '^ *GNU_RELRO '
+	has 'all of it is relocated before it runs' "$file" --dynamic '\(FLAGS(_1)?\).* (BIND_)?NOW'
+	has 'the stack has its flags' "$file" --program-headers '^ *GNU_STACK '
+	has_no 'nothing is writable and executable' "$file" --program-headers '^ *[A-Z_]+ .* RWE 0x'
+	has 'the stack is guarded' "$file" --dyn-syms ' __stack_chk_fail(@|$)'
+	case $optimised in
+		'' | -O0) echo "skipped: ${file##*/}: libc checks buffers: it does only in what is optimised" ;;
+		*) has 'libc checks buffers' "$file" --dyn-syms ' __[a-z]+_chk(@|$)' ;;
+	esac
+done
+
+exit $failed
