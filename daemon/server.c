@@ -197,7 +197,8 @@ void server_settle(struct server *server)
 
 	if (server->stopping)
 		return;
-	set_timer(&server->second, on_second, SECOND_MS, server->peers || server->registry.bare);
+	/* Files change, also those that were left behind. */
+	set_timer(&server->second, on_second, SECOND_MS, server->peers || server->registry.by_id);
 	set_timer(&server->impatient, on_impatient, IMPATIENT_MS,
 		  is_waiting(server) || server->registry.recalled || server->n_held || server->shrinks);
 	if (server->registry.cut_short && is_waiting(server))

@@ -299,11 +299,24 @@ START_TEST(test_deleted_and_pinned)
 }
 END_TEST
 
+/* The server keeps warm what clients have read that are gone: but not what nobody can open any more. */
+START_TEST(test_deleted_without_clients)
+{
+	harness_start(&server, "--window-size=64K", NULL);
+	harness_make_file("file", SIZE);
+	ck_assert_int_eq(harness_shell(output, sizeof(output), "%s warm --socket=%s file", harness_program(), server.socket), 0);
+	ck_assert(has(server.pid, "file"));
+	ck_assert_int_eq(unlink("file"), 0);
+	await_gone(server.pid, "file");
+	harness_stop(&server);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("files");
 
 	HARNESS_CASE(suite, "replaced", test_replaced, test_replaced_and_closed, test_replaced_without_a_server);
-	HARNESS_CASE(suite, "deleted", test_deleted, test_deleted_and_pinned);
+	HARNESS_CASE(suite, "deleted", test_deleted, test_deleted_and_pinned, test_deleted_without_clients);
 	return harness_run(suite);
 }
