@@ -5,6 +5,8 @@
 #include "daemon/command.h"
 
 #include "client/client.h"
+#include "daemon/figures.h"
+#include "daemon/label.h"
 #include "daemon/size.h"
 #include "proto/message.h"
 #include "proto/util.h"
@@ -12,6 +14,27 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+
+/* Says which files a drop had to leave. 0, or an error of the client. */
+static int tell_what_stays(struct smmap_client *client, const char *path)
+{
+	_cleanup_(figures_deinit) struct figures figures;
+	uint64_t n_files = 0, n_maps = 0;
+	int r;
+
+	r = figures_fetch(&figures, client, 1u << FIGURES_FILES);
+	for (size_t i = 0; !r && i < figures.sections[FIGURES_FILES].n; i++) {
+		const struct figures_file *file = figures_row(&figures, FIGURES_FILES, i);
+
+		if (!file->regions || !label_is_below(file->path, path))
+			continue;
+		n_files++;
+		n_maps += file->regions;
+	}
+	if (n_files)
+		printf("%" PRIu64 " files in %" PRIu64 " maps stay, since they are in use: smmapd status --pins\n", n_files, n_maps);
+	return r;
+}
 
 static int evict(const char *socket, struct message *request, const char *what)
 {
@@ -26,10 +49,12 @@ static int evict(const char *socket, struct message *request, const char *what)
 	r = client_ask(client, request, &answer, NULL, 0);
 	if (!r && answer.type != MESSAGE_FREED)
 		r = -EPROTO;
+	if (!r)
+		printf("%s in %" PRIu64 " maps came free\n", size_print(answer.freed.bytes, size), answer.freed.maps);
+	if (!r && request->type == MESSAGE_DROP)
+		r = tell_what_stays(client, request->drop.path.data);
 	if (r < 0)
 		status = command_failed(client, what, r);
-	else
-		printf("%s in %" PRIu64 " maps came free\n", size_print(answer.freed.bytes, size), answer.freed.maps);
 	smmap_client_close(client);
 	return status == EXIT_DONE ? command_flush() : status;
 }

@@ -8,6 +8,15 @@
 #include <string.h>
 #include <wchar.h>
 
+bool label_is_below(struct text label, const char *path)
+{
+	size_t length = strlen(path);
+
+	while (length && path[length - 1] == '/')
+		length--;
+	return label.length >= length && memcmp(label.data, path, length) == 0 && (label.length == length || label.data[length] == '/');
+}
+
 /* The length of the character at the start of @text, and its width in columns; -1 if it can't be printed. */
 static size_t take_character(const char *text, size_t length, int *width)
 {

@@ -9,7 +9,11 @@
 
 #include "proto/message.h"
 
+#include <stdbool.h>
 #include <stddef.h>
+
+/* Whether a file's label is @path, or a path below it. */
+bool label_is_below(struct text label, const char *path);
 
 /*
  * A printable copy, the caller's to free: each byte of what can't be printed in this locale is shown as \xNN. NULL if there is

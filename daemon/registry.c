@@ -6,6 +6,7 @@
 #include "daemon/account.h"
 #include "daemon/client.h"
 #include "daemon/file.h"
+#include "daemon/label.h"
 #include "daemon/lease.h"
 #include "daemon/region.h"
 #include "daemon/remote.h"
@@ -16,7 +17,6 @@
 #include "proto/util.h"
 
 #include <assert.h>
-#include <string.h>
 
 /* Regions and shares that are looked at in one turn of the loop: well below a millisecond's worth. */
 #define LOOKS_IN_A_TURN 4096
@@ -185,18 +185,9 @@ int registry_close(struct registry *registry, struct client *client, uint64_t fi
 
 /* ---- eviction on demand ---- */
 
-static bool is_below(const char *label, const char *path)
-{
-	size_t length = strlen(path);
-
-	while (length && path[length - 1] == '/')
-		length--;
-	return strncmp(label, path, length) == 0 && (label[length] == '/' || label[length] == '\0');
-}
-
 static bool is_meant(const struct file *file, const struct client *client, const char *path)
 {
-	return file_belongs_to(file, client->account->uid) && (!path || is_below(file->label, path));
+	return file_belongs_to(file, client->account->uid) && (!path || label_is_below(text_of(file->label), path));
 }
 
 void registry_evict_files(struct registry *registry, struct client *client, const char *path, uint64_t *bytes, uint64_t *maps)

@@ -212,6 +212,9 @@ START_TEST(test_drop_under_a_client)
 	/* Pinned, it stays. */
 	ck_assert_int_eq(smmap_cursor_use(cursor, 0, 10), 10);
 	run_saying(0, "$P drop file", "0 maps");
+	assert_said("1 files in 1 maps stay");
+	run(0, "$P drop \"$PWD/fil\"");
+	ck_assert_ptr_null(strstr(output, "stay"));
 	ck_assert_int_eq(count_in_server("file"), 2);
 	ck_assert_uint_eq(*(const unsigned char *)smmap_cursor_data(cursor), harness_byte(0));
 
@@ -219,6 +222,7 @@ START_TEST(test_drop_under_a_client)
 	for (uint64_t i = 0; i < 2; i++) {
 		smmap_cursor_unuse(cursor);
 		run_saying(0, "$P drop file", "1 maps");
+		ck_assert_ptr_null(strstr(output, "stay"));
 		ck_assert_int_eq(count_in_server("file"), 0);
 		ck_assert_int_eq(smmap_cursor_use(cursor, i * WINDOW + 5, 10), 10);
 		ck_assert_uint_eq(*(const unsigned char *)smmap_cursor_data(cursor), harness_byte(i * WINDOW + 5));
