@@ -82,9 +82,12 @@ void client_free_slot(struct client *client, uint32_t index)
 {
 	struct client_slot *slot = &client->slots[index];
 
-	board_free(&client->board.slots[index]);
 	slot->lease = NULL;
-	slot->generation = board_next_generation(slot->generation);
+	/* After 2^31 leases a generation would be 0, which is nobody's. */
+	do {
+		board_free(&client->board.slots[index]);
+		slot->generation = board_next_generation(slot->generation);
+	} while (!slot->generation);
 	slot->next_free = client->free_slot;
 	client->free_slot = index;
 	client->n_leases--;

@@ -318,6 +318,28 @@ START_TEST(test_slots)
 }
 END_TEST
 
+/* When a slot has had 2^31 leases it begins again, with that of the first: 0 is nobody's. */
+START_TEST(test_last_generation)
+{
+	struct slot_ref last = {.slot = 0, .generation = INT32_MAX};
+	struct board_slot *slot;
+	uint64_t a;
+
+	start(MANY * WINDOW, MANY, MANY);
+	a = new_file(one, "a", WINDOW);
+	ck_assert(release(one, lease(one, a, 0, 1)));
+	slot = &one->client.board.slots[0];
+	one->client.slots[0].generation = INT32_MAX;
+	atomic_store(&slot->state, (uint64_t)INT32_MAX << 32);
+	ck_assert_uint_eq(lease(one, a, 0, 1).generation, INT32_MAX);
+	ck_assert(release(one, last));
+	ck_assert_uint_eq(lease(one, a, 0, 1).generation, 1);
+	ck_assert_uint_eq(*board_watch(slot), 1);
+	ck_assert(!release(one, last));
+	stop();
+}
+END_TEST
+
 /* The second of two runs can't be mapped, and the first took room that is only on its way. */
 START_TEST(test_failed_map)
 {
@@ -419,7 +441,7 @@ Suite *suite(void)
 
 	HARNESS_CASE(s, "files", test_identity, test_not_open, test_handles, test_handles_of_unused_files, test_too_many_files);
 	HARNESS_CASE(s, "limits", test_counted_once, test_past_the_end, test_never_fits, test_exact_memory, test_exact_maps,
-		     test_pinned_stay, test_slots, test_failed_map);
+		     test_pinned_stay, test_slots, test_last_generation, test_failed_map);
 	HARNESS_CASE(s, "ahead", test_look_ahead);
 	return s;
 }
