@@ -20,8 +20,9 @@ static int print_path(char *path, size_t size, const char *folder, const char *n
 
 int address_default(char *path, size_t size)
 {
-	const char *socket = getenv("SMMAP_SOCKET");
-	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	/* A program with another's rights, set-user-ID or the like, does not hand its files to whom its caller names. */
+	const char *socket = secure_getenv("SMMAP_SOCKET");
+	const char *runtime = secure_getenv("XDG_RUNTIME_DIR");
 	int r;
 
 	if (socket && *socket)

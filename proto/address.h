@@ -8,7 +8,7 @@
 
 /*
  * Stores the default path in @path (@size bytes, PATH_MAX is enough): $SMMAP_SOCKET, else $XDG_RUNTIME_DIR/smmapd.sock where that is
- * there, else the system's. 0 or -ENAMETOOLONG.
+ * there, else the system's. In a program that runs with another's rights, always the system's. 0 or -ENAMETOOLONG.
  */
 int address_default(char *path, size_t size);
 

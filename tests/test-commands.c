@@ -393,6 +393,23 @@ START_TEST(test_names_of_others)
 }
 END_TEST
 
+/* What runs with another's rights hands the files that it may read to nobody whom its caller names. */
+START_TEST(test_set_user_id)
+{
+	if (geteuid() != 0)
+		return;
+	start();
+	ck_assert_int_eq(chmod(".", 01777), 0);
+	run(0, "cp $P program && chown 65534 program && chmod 4755 program");
+	ck_assert_int_eq(setenv("XDG_RUNTIME_DIR", ".", 1), 0);
+	run(0, "./program status --socket=\"$SMMAP_SOCKET\"");
+	/* There may be a server of this machine's. */
+	harness_shell(output, sizeof(output), "./program status 2>&1");
+	assert_said("/run/smmapd/smmapd.sock");
+	harness_stop(&server);
+}
+END_TEST
+
 Suite *suite(void);
 
 Suite *suite(void)
@@ -401,7 +418,7 @@ Suite *suite(void)
 
 	HARNESS_CASE(s, "cat", test_cat_whole, test_cat_range, test_cat_to_a_closed_pipe, test_unfit_paths);
 	HARNESS_CASE(s, "evict", test_warm_and_collect, test_drop, test_drop_under_a_client);
-	HARNESS_CASE(s, "status", test_status_json, test_strange_names, test_names_of_others);
+	HARNESS_CASE(s, "status", test_status_json, test_strange_names, test_names_of_others, test_set_user_id);
 	return s;
 }
 
