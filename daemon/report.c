@@ -54,6 +54,7 @@ static int add_summary(struct registry *registry, const struct report_server *se
 		.pid = (uint32_t)getpid(),
 		.uptime_seconds = (registry->now_ms - server->started_ms) / 1000,
 		.socket = text_of(server->socket),
+		.heap_bytes = heap_measure(server->heap, registry->now_ms),
 		.limit_memory_bytes = registry->limits.memory,
 		.limit_handles = registry->limits.handles,
 		.limit_maps = registry->limits.maps,

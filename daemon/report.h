@@ -9,6 +9,7 @@
  * so that the loop does not stand still however much there is.
  */
 
+#include "daemon/heap.h"
 #include "daemon/times.h"
 
 #include <stddef.h>
@@ -22,6 +23,7 @@ struct report_server {
 	const char *socket;
 	uint64_t started_ms;
 	struct times grants; /* from the arrival of a LEASE to its answer */
+	struct heap *heap;
 };
 
 struct report_page {

@@ -431,7 +431,11 @@ int server_init(struct server *server, const struct limits *limits, struct liste
 		return r;
 	}
 
-	server->report = (struct report_server){.socket = server->listener.path, .started_ms = uv_now(&server->loop)};
+	server->report = (struct report_server){
+		.socket = server->listener.path,
+		.started_ms = uv_now(&server->loop),
+		.heap = &server->heap,
+	};
 	server_wake(server);
 	server_settle(server);
 	return 0;

@@ -37,6 +37,7 @@ struct server {
 	struct registry registry;
 	struct errands errands;
 	struct report_server report;
+	struct heap heap; /* for the report */
 	uint64_t releases_seen; /* of the registry, when what waits was last tried */
 	struct pulse *pulse;
 	int pulse_fd;

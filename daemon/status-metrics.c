@@ -35,6 +35,7 @@ static void print_gauges(FILE *out, const struct figures *figures)
 	const struct figures_summary *summary = figures_summary(figures);
 	const struct gauge gauges[] = {
 		{"uptime_seconds", "seconds", "Since the start of the server.", summary->uptime_seconds},
+		{"heap_bytes", "bytes", "Allocated in the server's own heap.", summary->heap_bytes},
 		{"memory_bytes", "bytes", "All regions that are mapped.", summary->memory_bytes},
 		{"memory_limit_bytes", "bytes", "What they may have: max-memory.", summary->limit_memory_bytes},
 		{"memory_pinned_bytes", "bytes", "Of these, what a program stands on.", summary->pinned_bytes},

@@ -13,6 +13,7 @@ static const struct field summary[] = {
 	SUMMARY(FIELD_U32, "daemon.pid", pid),
 	SUMMARY(FIELD_U64, "daemon.uptime_seconds", uptime_seconds),
 	SUMMARY(FIELD_TEXT, "daemon.socket", socket),
+	SUMMARY(FIELD_U64, "daemon.heap_bytes", heap_bytes),
 	SUMMARY(FIELD_U64, "limits.memory_bytes", limit_memory_bytes),
 	SUMMARY(FIELD_U64, "limits.handles", limit_handles),
 	SUMMARY(FIELD_U64, "limits.maps", limit_maps),

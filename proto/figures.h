@@ -25,6 +25,7 @@ struct figures_summary {
 	uint32_t pid;
 	uint64_t uptime_seconds;
 	struct text socket;
+	uint64_t heap_bytes;
 
 	uint64_t limit_memory_bytes;
 	uint64_t limit_handles;

@@ -268,7 +268,7 @@ static uint64_t integer_of(const json_t *object, const char *name)
 
 START_TEST(test_status_json)
 {
-	static const char *const daemon[] = {"$version", "pid", "uptime_seconds", "$socket", NULL};
+	static const char *const daemon[] = {"$version", "pid", "uptime_seconds", "$socket", "heap_bytes", NULL};
 	static const char *const limits[] = {"memory_bytes", "handles", "maps", "window_bytes", NULL};
 	static const char *const usage[] = {
 		"memory_bytes", "pinned_bytes", "draining_bytes", "handles", "maps", "clients", "leases", NULL,

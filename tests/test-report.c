@@ -8,7 +8,8 @@
 
 #define N_LEASES 100
 
-static struct report_server server = {.socket = "/a/socket"};
+static struct heap heap;
+static struct report_server server = {.socket = "/a/socket", .heap = &heap};
 static char bytes[65536];
 
 static struct report_page page_of(uid_t uid, enum figures_section section, uint64_t from)
