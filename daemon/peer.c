@@ -53,10 +53,14 @@ void peer_dismiss(struct peer *peer, const char *format, ...)
 	char why[256];
 	va_list arguments;
 
+	/* Once is enough: it may be late with many leases. */
+	if (peer->failed)
+		return;
 	va_start(arguments, format);
 	vsnprintf(why, sizeof(why), format, arguments);
 	va_end(arguments);
 	log_event(LOG_WARNING, LOG_DISCONNECT, &client, "disconnected: %s", why);
+	peer->server->registry.counters.disconnections++;
 	peer_fail(peer);
 }
 

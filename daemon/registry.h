@@ -52,6 +52,7 @@ struct counters {
 	uint64_t waits;
 	uint64_t refusals;
 	uint64_t protocol_errors;
+	uint64_t disconnections;
 	uint64_t looks; /* at regions and shares that might be evicted */
 };
 

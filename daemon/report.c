@@ -80,6 +80,7 @@ static int add_summary(struct registry *registry, const struct report_server *se
 		.waits = registry->counters.waits,
 		.refusals = registry->counters.refusals,
 		.protocol_errors = registry->counters.protocol_errors,
+		.disconnections = registry->counters.disconnections,
 		.grant_count = server->grants.count,
 		.grant_sum_ns = server->grants.sum_ns,
 		.grant_p50_ns = times_quantile(&server->grants, 50),

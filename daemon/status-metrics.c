@@ -67,6 +67,7 @@ static void print_counters(FILE *out, const struct figures_summary *summary)
 		{"waits_total", "", "Requests that had to wait.", summary->waits},
 		{"refusals_total", "", "Requests that were refused.", summary->refusals},
 		{"protocol_errors_total", "", "Packets that ended a connection.", summary->protocol_errors},
+		{"disconnections_total", "", "Clients that were disconnected, for whatever they did.", summary->disconnections},
 	};
 
 	for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)

@@ -210,7 +210,8 @@ int status_print_summary(const struct figures *figures, const struct figures *be
 		say(look, "a grant took", "%s (p50), %s (p99), %s at worst", time_print(summary->grant_p50_ns, one),
 		    time_print(summary->grant_p99_ns, two), time_print(summary->grant_worst_ns, three));
 	say(look, "events",
-	    "%" PRIu64 " evictions, %" PRIu64 " recalls, %" PRIu64 " waits, %" PRIu64 " refusals, %" PRIu64 " protocol errors",
-	    summary->evictions, summary->recalls, summary->waits, summary->refusals, summary->protocol_errors);
+	    "%" PRIu64 " evictions, %" PRIu64 " recalls, %" PRIu64 " waits, %" PRIu64 " refusals, %" PRIu64 " protocol errors, %" PRIu64
+	    " disconnections",
+	    summary->evictions, summary->recalls, summary->waits, summary->refusals, summary->protocol_errors, summary->disconnections);
 	return 0;
 }

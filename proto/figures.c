@@ -39,6 +39,7 @@ static const struct field summary[] = {
 	SUMMARY(FIELD_U64, "counters.waits", waits),
 	SUMMARY(FIELD_U64, "counters.refusals", refusals),
 	SUMMARY(FIELD_U64, "counters.protocol_errors", protocol_errors),
+	SUMMARY(FIELD_U64, "counters.disconnections", disconnections),
 	SUMMARY(FIELD_U64, "grant_time.count", grant_count),
 	SUMMARY(FIELD_U64, "grant_time.sum_nanoseconds", grant_sum_ns),
 	SUMMARY(FIELD_U64, "grant_time.p50_nanoseconds", grant_p50_ns),

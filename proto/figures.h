@@ -55,6 +55,7 @@ struct figures_summary {
 	uint64_t waits;
 	uint64_t refusals;
 	uint64_t protocol_errors;
+	uint64_t disconnections;
 
 	uint64_t grant_count; /* how long they took, from the arrival of the LEASE to its answer */
 	uint64_t grant_sum_ns;

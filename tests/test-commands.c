@@ -274,7 +274,7 @@ START_TEST(test_status_json)
 		"memory_bytes", "pinned_bytes", "draining_bytes", "handles", "maps", "clients", "leases", NULL,
 	};
 	static const char *const counters[] = {
-		"grants", "hits", "evictions", "recalls", "waits", "refusals", "protocol_errors", NULL,
+		"grants", "hits", "evictions", "recalls", "waits", "refusals", "protocol_errors", "disconnections", NULL,
 	};
 	static const char *const client[] = {
 		"pid", "uid", "$name", "leases", "mapped_bytes", "pinned_bytes", "oldest_pin_seconds", NULL,

@@ -208,6 +208,25 @@ START_TEST(test_deaf_client_goes)
 	raw_await_end(&a);
 	ck_assert_uint_eq(raw_receive_leased(&b).offset, 2 * WINDOW);
 	ck_assert_uint_eq(raw_summary(&observer).clients, 2);
+	ck_assert_uint_eq(raw_summary(&observer).disconnections, 1);
+	stop();
+}
+END_TEST
+
+START_TEST(test_deaf_to_many)
+{
+	struct slot_ref leases[2];
+
+	/* It is late with two leases, and goes once. */
+	start();
+	for (uint64_t window = 0; window < 2; window++) {
+		leases[window] = lease_window(&a, window);
+		raw_unpin(&a, &leases[window]);
+	}
+	raw_send_lease(&b, file, 4 * WINDOW, 2 * WINDOW, RAW_LONG_MS);
+	raw_await_end(&a);
+	ck_assert_uint_eq(raw_receive_leased(&b).length, 2 * WINDOW);
+	ck_assert_uint_eq(raw_summary(&observer).disconnections, 1);
 	stop();
 }
 END_TEST
@@ -456,8 +475,8 @@ Suite *suite(void)
 	Suite *s = suite_create("waiting");
 
 	HARNESS_CASE(s, "pinned", test_pinned_stays, test_unprintable_name, test_unpin_lets_in);
-	HARNESS_CASE(s, "idle", test_idle_is_recalled, test_shared_region_needs_all, test_deaf_client_goes, test_own_victims,
-		     test_unleased_goes_first, test_draining_is_revived);
+	HARNESS_CASE(s, "idle", test_idle_is_recalled, test_shared_region_needs_all, test_deaf_client_goes, test_deaf_to_many,
+		     test_own_victims, test_unleased_goes_first, test_draining_is_revived);
 	HARNESS_CASE(s, "order", test_lru_by_end_of_pin, test_lru_of_hits, test_first_come_first_served);
 	HARNESS_CASE(s, "gone", test_killed_client, test_waiting_client_goes);
 	return s;
