@@ -79,6 +79,7 @@ void hello_greet(struct peer *peer, const struct message *message)
 	}
 
 	if (message->hello.name.length > MESSAGE_MAX_NAME) {
+		peer->server->registry.counters.refusals++;
 		request_refuse(answer, message->serial, EINVAL, "the client's name is longer than %d bytes", MESSAGE_MAX_NAME);
 		peer_answer(peer, answer);
 		peer_fail(peer);
@@ -86,6 +87,7 @@ void hello_greet(struct peer *peer, const struct message *message)
 	}
 	r = welcome(peer, message);
 	if (r < 0) {
+		peer->server->registry.counters.refusals++;
 		request_refuse(answer, message->serial, -r, "the server can't take another client: %s", strerror(-r));
 		peer_answer(peer, answer);
 		peer_fail(peer);

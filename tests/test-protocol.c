@@ -138,6 +138,7 @@ END_TEST
 static void assert_refused_at_the_door(struct message *hello, int error, const char *part)
 {
 	char sentence[MESSAGE_MAX_TEXT + 1];
+	uint64_t refusals = raw_summary(&honest).refusals;
 	struct message answer;
 	struct raw raw;
 
@@ -147,6 +148,7 @@ static void assert_refused_at_the_door(struct message *hello, int error, const c
 	ck_assert_msg(strstr(sentence, part), "no '%s' in: %s", part, sentence);
 	raw_await_end(&raw);
 	raw_close(&raw);
+	ck_assert_uint_eq(raw_summary(&honest).refusals, refusals + 1);
 }
 
 START_TEST(test_hello_refused)
