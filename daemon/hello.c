@@ -86,7 +86,10 @@ void hello_greet(struct peer *peer, const struct message *message)
 		return;
 	}
 	r = welcome(peer, message);
-	if (r < 0) {
+	if (r == -EPIPE || r == -ECONNRESET) {
+		/* It has gone. */
+		peer_fail(peer);
+	} else if (r < 0) {
 		peer->server->registry.counters.refusals++;
 		request_refuse(answer, message->serial, -r, "the server can't take another client: %s", strerror(-r));
 		peer_answer(peer, answer);

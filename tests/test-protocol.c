@@ -8,6 +8,7 @@
 #include "proto/util.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -172,6 +173,28 @@ START_TEST(test_hello_refused)
 	raw_close(&raw);
 	raw_start(&raw, &server, "");
 	raw_close(&raw);
+	stop();
+}
+END_TEST
+
+START_TEST(test_gone_before_welcome)
+{
+	struct message hello = {.type = MESSAGE_HELLO, .hello = {.version = PROTOCOL_VERSION, .name = text_of("raw")}};
+	struct raw gone, next;
+	uint64_t refusals;
+
+	/* Nothing is refused to who has gone, nor is that anything to talk about. The next one comes after it. */
+	start();
+	refusals = raw_summary(&honest).refusals;
+	ck_assert_int_eq(kill(server.pid, SIGSTOP), 0);
+	raw_connect(&gone, &server);
+	raw_send(&gone, &hello, -1);
+	raw_close(&gone);
+	ck_assert_int_eq(kill(server.pid, SIGCONT), 0);
+	raw_start(&next, &server, "next");
+	ck_assert_uint_eq(raw_summary(&next).refusals, refusals);
+	ck_assert_uint_eq(raw_summary(&next).clients, 2);
+	raw_close(&next);
 	stop();
 }
 END_TEST
@@ -390,7 +413,7 @@ Suite *suite(void)
 {
 	Suite *s = suite_create("protocol");
 
-	HARNESS_CASE(s, "hello", test_hello, test_hello_descriptors, test_hello_refused);
+	HARNESS_CASE(s, "hello", test_hello, test_hello_descriptors, test_hello_refused, test_gone_before_welcome);
 	HARNESS_CASE(s, "malformed", test_cut_or_longer, test_out_of_order, test_not_a_request, test_strange_numbers,
 		     test_empty_packet, test_large_packets, test_number_of_descriptors);
 	return s;
