@@ -74,7 +74,7 @@ int shape_check(const void *bytes, size_t n_bytes)
 	const uint8_t *input = bytes;
 	uint64_t wanted[SHAPE_MAX_DEPTH + 1] = {1}; /* objects that have to follow, in each array that is open */
 	uint64_t sum = 1;                           /* of these: never more than the bytes left */
-	size_t at = 0, depth = 0;
+	size_t at = 0, depth = 0, n_objects = 0;
 
 	if (n_bytes > INT_MAX)
 		return -EBADMSG;
@@ -84,6 +84,8 @@ int shape_check(const void *bytes, size_t n_bytes)
 		uint64_t number, body, elements;
 
 		if (at == n_bytes || !shape_of(input[at++], &shape) || shape.n_size > n_bytes - at)
+			return -EBADMSG;
+		if (++n_objects > SHAPE_MAX_OBJECTS)
 			return -EBADMSG;
 		number = big_endian(input + at, shape.n_size);
 		at += shape.n_size;

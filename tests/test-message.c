@@ -390,6 +390,19 @@ START_TEST(test_bombs)
 }
 END_TEST
 
+/* Many objects of a byte each: as many as the longest list has, with all other fields, and one more. */
+START_TEST(test_many_objects)
+{
+	for (size_t n = SHAPE_MAX_OBJECTS - 1; n <= SHAPE_MAX_OBJECTS; n++) {
+		memcpy(bytes, (uint8_t[]){0xdc, (uint8_t)(n >> 8), (uint8_t)n}, 3);
+		memset(bytes + 3, 1, n);
+		ck_assert_int_eq(shape_check(bytes, 3 + n), n < SHAPE_MAX_OBJECTS ? (int)n + 3 : -EBADMSG);
+	}
+	fill(MESSAGE_LEASED, UINT32_MAX, UINT64_MAX, MESSAGE_MAX_SLOTS);
+	assert_round_trip();
+}
+END_TEST
+
 START_TEST(test_deep)
 {
 	size_t n = PACKET_MAX_BYTES;
@@ -486,7 +499,7 @@ Suite *suite(void)
 
 	HARNESS_CASE(s, "messages", test_round_trip, test_empty_text, test_most, test_truncated, test_every_flip, test_types,
 		     test_wrong_fields);
-	HARNESS_CASE(s, "shapes", test_shape, test_bombs, test_deep, test_rubbish);
+	HARNESS_CASE(s, "shapes", test_shape, test_bombs, test_many_objects, test_deep, test_rubbish);
 	HARNESS_CASE(s, "figures", test_figures, test_summary);
 	return s;
 }
