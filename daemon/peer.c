@@ -8,6 +8,7 @@
 #include "daemon/hello.h"
 #include "daemon/lease.h"
 #include "daemon/log.h"
+#include "daemon/loop.h"
 #include "daemon/registry.h"
 #include "daemon/request.h"
 #include "daemon/server.h"
@@ -370,7 +371,9 @@ static int watch(struct peer *peer, int *socket)
 {
 	int r;
 
-	r = uv_poll_init(&peer->server->loop, &peer->poll, *socket);
+	r = loop_reserve(*socket);
+	if (!r)
+		r = uv_poll_init(&peer->server->loop, &peer->poll, *socket);
 	if (r < 0)
 		return r;
 	peer->poll.data = peer;

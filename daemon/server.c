@@ -7,6 +7,7 @@
 #include "daemon/hello.h"
 #include "daemon/lease.h"
 #include "daemon/log.h"
+#include "daemon/loop.h"
 #include "daemon/peer.h"
 #include "daemon/room.h"
 #include "daemon/shortage.h"
@@ -418,6 +419,7 @@ int server_init(struct server *server, const struct limits *limits, struct liste
 		listener_close(&server->listener);
 		return r;
 	}
+	loop_prepare();
 	r = uv_loop_init(&server->loop);
 	if (r < 0) {
 		snprintf(complaint, size, "no event loop: %s", uv_strerror(r));
@@ -499,6 +501,7 @@ void server_deinit(struct server *server)
 	r = uv_loop_close(&server->loop);
 	assert(r == 0);
 	(void)r;
+	loop_release();
 	pulse_free(server->pulse);
 	close_fdp(&server->pulse_fd);
 }
