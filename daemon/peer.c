@@ -174,8 +174,11 @@ static void take_request(struct peer *peer, const struct message *message, int *
 		r = request_enqueue(&request, &server->registry);
 		if (!r)
 			return;
-		request_refuse(answer, message->serial, -r, "too many requests wait already: %" PRIu64 " of this user",
-			       peer->account->n_waiting);
+		if (r == -EDQUOT)
+			request_refuse(answer, message->serial, EDQUOT, "too many requests wait already: %" PRIu64 " of this user",
+				       peer->account->n_waiting);
+		else
+			request_refuse(answer, message->serial, -r, "the server could not do it: %s", strerror(-r));
 		server->registry.counters.refusals++;
 	}
 	peer_answer_request(peer, &request, answer);
