@@ -28,6 +28,21 @@ static uint32_t unmap_recalled(struct connection *connection, const struct slot_
 	return n;
 }
 
+/* There is no memory for what the bell says. What it has recalled is idle, and goes with all that is: that needs none. */
+static uint32_t unmap_all(struct connection *connection)
+{
+	uint32_t before, after;
+
+	pthread_mutex_lock(&connection->lock);
+	before = connection->leases.n_mapped;
+	pthread_mutex_unlock(&connection->lock);
+	connection_trim(connection, 0, 0);
+	pthread_mutex_lock(&connection->lock);
+	after = connection->leases.n_mapped;
+	pthread_mutex_unlock(&connection->lock);
+	return before > after ? before - after : 0;
+}
+
 /* Takes one message off the bell. 1 if there was one, and *@n more leases are gone; 0 if none waits; -ENOTCONN. */
 static int take_message(struct connection *connection, uint32_t *n)
 {
@@ -42,6 +57,10 @@ static int take_message(struct connection *connection, uint32_t *n)
 	if (r <= 0)
 		return -ENOTCONN;
 	r = message_decode(&message, packet->bytes, packet->n_bytes);
+	if (r == -ENOMEM) {
+		*n += unmap_all(connection);
+		return 1;
+	}
 	if (r < 0 || message.type != MESSAGE_RECALL)
 		return -ENOTCONN;
 	*n += unmap_recalled(connection, &message.recall.slots);
