@@ -6,7 +6,9 @@
 #include "proto/figures.h"
 #include "proto/message.h"
 #include "proto/util.h"
+#include "tests/fuzz/steps.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -148,6 +150,249 @@ static void write_answers(void)
 		write_figures(section);
 }
 
+/* ---- what clients of a server do ---- */
+
+#define PAGE   UINT32_C(4096)
+#define WINDOW (2 * PAGE)
+
+static void add_byte(unsigned byte)
+{
+	input[n_input++] = (char)byte;
+}
+
+static void step(enum step step, unsigned client, unsigned argument)
+{
+	add_byte(STEP_BYTE(step, client, argument));
+}
+
+static void ask_with(unsigned client, enum step_descriptor what, struct message message)
+{
+	static uint32_t serial;
+
+	message.serial = ++serial % 128;
+	step(STEP_PACKET, client, 0);
+	add_byte(what);
+	add_message(&message);
+}
+
+static void ask(unsigned client, struct message message)
+{
+	ask_with(client, STEP_NO_DESCRIPTOR, message);
+}
+
+static void join(unsigned client, unsigned user)
+{
+	step(STEP_CONNECT, client, user);
+	ask(client, (struct message){.type = MESSAGE_HELLO, .hello = {.version = PROTOCOL_VERSION, .name = text_of("n")}});
+}
+
+static void open_file(unsigned client, enum step_descriptor what)
+{
+	ask_with(client, what, (struct message){.type = MESSAGE_OPEN, .open = {.label = text_of("/l"), .deadline_ms = 50}});
+}
+
+static void lease(unsigned client, uint64_t file, uint64_t offset, uint64_t length)
+{
+	ask(client, (struct message){.type = MESSAGE_LEASE, .lease = {file, offset, length, 50, 1}});
+}
+
+static void unpin(unsigned client, unsigned slot)
+{
+	step(STEP_UNPIN, client, 0);
+	add_byte(slot);
+}
+
+static void release(unsigned client, uint32_t slot)
+{
+	ask(client, (struct message){.type = MESSAGE_RELEASE, .release = {.slots = {.n = 1, .refs = {{slot, 1}}}}});
+}
+
+static void ask_all(unsigned client)
+{
+	for (uint32_t section = 0; section < FIGURES_N_SECTIONS; section++)
+		ask(client, (struct message){.type = MESSAGE_STATUS, .status = {.section = section}});
+}
+
+/* One client, who asks one thing of each kind. */
+static void add_short_life(unsigned client, unsigned user)
+{
+	join(client, user);
+	open_file(client, STEP_FILE_0);
+	lease(client, 1, 0, 1);
+	unpin(client, 0);
+	step(STEP_PIN, client, 0);
+	add_byte(0);
+	ask_all(client);
+	unpin(client, 0);
+	release(client, 0);
+	ask(client, (struct message){.type = MESSAGE_COLLECT});
+	ask(client, (struct message){.type = MESSAGE_DROP, .drop = {.path = text_of("/l")}});
+	ask(client, (struct message){.type = MESSAGE_CLOSE, .close = {.file = 1}});
+}
+
+/* Two users on the same files; what one needs the other has to unmap. */
+static void add_contention(bool unmaps)
+{
+	join(0, 1);
+	join(1, 2);
+	open_file(0, STEP_FILE_0);
+	open_file(1, STEP_FILE_1);
+	for (uint32_t i = 0; i < 3; i++)
+		lease(0, 1, i * WINDOW, WINDOW);
+	unpin(0, 0);
+	unpin(0, 1);
+	lease(1, 2, 0, 2 * WINDOW);
+	ask_all(1);
+	if (unmaps) {
+		release(0, 0);
+		release(0, 1);
+	}
+	step(STEP_LATER, 0, 1);
+	step(STEP_LATER, 0, 3);
+	step(STEP_LATER, 0, 4);
+}
+
+/* A client whose own leases have to go for what it asks, and who says so later. */
+static void add_swap(void)
+{
+	join(0, 1);
+	open_file(0, STEP_FILE_0);
+	open_file(0, STEP_FILE_1);
+	for (uint32_t i = 0; i < 3; i++) {
+		lease(0, 1, i * WINDOW, WINDOW);
+		unpin(0, i);
+	}
+	lease(0, 2, 0, 2 * WINDOW);
+	lease(0, 2, 0, WINDOW);
+	step(STEP_LATER, 0, STEP_FAIL);
+	for (uint32_t i = 0; i < 3; i++)
+		release(0, i);
+	lease(0, 2, 0, WINDOW);
+}
+
+static void add_files(void)
+{
+	join(0, 1);
+	for (unsigned i = 0; i < STEP_N_DESCRIPTORS; i++) {
+		open_file(0, i);
+		step(STEP_CONNECT, 0, STEP_NOBODY);
+		join(0, i % 3);
+	}
+}
+
+static void add_changing_files(void)
+{
+	join(0, 1);
+	open_file(0, STEP_FILE_0);
+	for (unsigned i = 0; i < 3; i++)
+		lease(0, 1, i * WINDOW, 1);
+	step(STEP_FILE, 0, 1);
+	lease(0, 1, 0, 1);
+	step(STEP_LATER, 0, 4);
+	step(STEP_FILE, 0, 6);
+	lease(0, 1, 2 * WINDOW, 1);
+	for (unsigned i = 0; i < 5; i++)
+		unpin(0, i);
+	step(STEP_LATER, 0, 4);
+	step(STEP_FILE, 0, STEP_DELETE);
+	step(STEP_LATER, 0, 4);
+	ask(0, (struct message){.type = MESSAGE_CLOSE, .close = {.file = 1}});
+	step(STEP_LATER, 0, 4);
+}
+
+/* The last window of a file is only a part of one, and becomes longer, under the leases of two users. */
+static void add_growing_file(void)
+{
+	step(STEP_FILE, 0, 2);
+	for (unsigned client = 0; client < 2; client++) {
+		join(client, client + 1);
+		open_file(client, STEP_FILE_0);
+		lease(client, 1, WINDOW, 1);
+	}
+	step(STEP_FILE, 0, 3);
+	lease(0, 1, WINDOW, WINDOW);
+	step(STEP_FILE, 0, 6);
+	step(STEP_LATER, 0, STEP_FAIL);
+	lease(1, 1, WINDOW, WINDOW);
+	lease(1, 1, WINDOW, 2 * WINDOW);
+	ask_all(1);
+}
+
+/* More files than there are handles, one after the other. */
+static void add_many_files(void)
+{
+	join(0, 0);
+	for (unsigned i = 0; i < 4; i++) {
+		open_file(0, STEP_FILE_0 + i);
+		lease(0, i + 1, 0, 1);
+		unpin(0, i);
+	}
+	lease(0, 1, 0, 1);
+	step(STEP_LATER, 0, 5);
+	step(STEP_LATER, 0, 5);
+}
+
+static void add_liar(void)
+{
+	join(0, 1);
+	open_file(0, STEP_FILE_0);
+	lease(0, 1, 0, 1);
+	for (unsigned word = 0; word < 4; word++) {
+		step(STEP_SCRIBBLE, 0, word);
+		for (int i = 0; i < 9; i++)
+			add_byte(i ? 0xff : 0);
+	}
+	ask_all(0);
+	release(0, 0);
+}
+
+static void add_nonsense(void)
+{
+	join(0, 1);
+	join(1, 1 | STEP_DEAF);
+	step(STEP_BYTES, 1, 0);
+	add_byte(STEP_NO_DESCRIPTOR);
+	add_byte(6);
+	for (int i = 0; i < 6; i++)
+		add_byte("\xdd\x0f\xff\xff\xff\x29"[i] & 0xff);
+	ask_all(0);
+	step(STEP_LATER, 1, STEP_HEAR);
+	ask(0, (struct message){.type = MESSAGE_HELLO, .hello = {.version = 2, .name = text_of("n")}});
+}
+
+static void write_lives(void)
+{
+	static const char name[] = "server";
+
+	add_short_life(0, 1);
+	write_input(name);
+	add_short_life(3, 0);
+	write_input(name);
+	add_contention(true);
+	write_input(name);
+	add_contention(false);
+	write_input(name);
+	add_swap();
+	write_input(name);
+	add_files();
+	write_input(name);
+	add_changing_files();
+	write_input(name);
+	add_growing_file();
+	write_input(name);
+	add_many_files();
+	write_input(name);
+	add_liar();
+	write_input(name);
+	add_nonsense();
+	write_input(name);
+	/* More of one user than there may be, and more than there is room for. */
+	for (unsigned i = 0; i < 4; i++)
+		join(i, i / 3);
+	step(STEP_CONNECT, 0, STEP_NOBODY);
+	write_input(name);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 2) {
@@ -157,5 +402,6 @@ int main(int argc, char **argv)
 	folder = argv[1];
 	write_requests();
 	write_answers();
+	write_lives();
 	return EXIT_SUCCESS;
 }

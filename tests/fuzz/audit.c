@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+
+#include "tests/fuzz/audit.h"
+
+#include "daemon/account.h"
+#include "daemon/client.h"
+#include "daemon/file.h"
+#include "daemon/lease.h"
+#include "daemon/region.h"
+#include "daemon/registry.h"
+#include "daemon/request.h"
+#include "daemon/share.h"
+#include "tests/fuzz/fuzz.h"
+
+/* ---- files ---- */
+
+static void audit_share(const struct share *share)
+{
+	uint32_t n_holds = 0, n_recalled = 0;
+	const struct hold *hold;
+
+	DL_FOREACH(share->holds, hold)
+	{
+		require(hold->share == share);
+		require(hold->lease->client->account == share->account);
+		n_holds++;
+		n_recalled += hold->lease->recalled;
+	}
+	require(n_holds > 0 && share->n_holds == n_holds);
+	require(share->n_recalled == n_recalled);
+	require(share->draining == (n_recalled == n_holds));
+	require(share->n_named == 0);
+}
+
+static void audit_region(const struct file *file, const struct region *region, struct usage *usage)
+{
+	const struct share *share;
+
+	DL_FOREACH(region->shares, share)
+	{
+		require(share->region == region);
+		audit_share(share);
+		require(!region->draining || share->draining);
+	}
+	require(region->file == file);
+	require(region->mapped <= region->length);
+	require(region->mapped == region->length || region->shares);
+	require(region->shares || !(region->draining || region->detached || region->coming));
+
+	usage->memory += region->length;
+	usage->maps++;
+	usage->draining += region->draining ? region->length : 0;
+	usage->draining_maps += region->draining;
+}
+
+static void audit_file(const struct file *file, struct usage *usage)
+{
+	const struct region *region;
+	struct usage own = {0};
+
+	for (region = file->regions; region; region = region->by_window.next) {
+		require(!region->detached);
+		audit_region(file, region, &own);
+	}
+	DL_FOREACH(file->detached, region)
+	{
+		require(region->detached);
+		audit_region(file, region, &own);
+	}
+	require(file->fd >= 0);
+	require(file->n_regions == own.maps);
+	require(file->n_draining == own.draining_maps);
+	require(file->mapped_bytes == own.memory);
+
+	usage->memory += own.memory;
+	usage->draining += own.draining;
+	usage->maps += own.maps;
+	usage->draining_maps += own.draining_maps;
+	usage->handles++;
+}
+
+static void audit_files(const struct registry *registry, struct usage *usage)
+{
+	uint64_t n_bare = 0, n_listed, n_emptying = 0;
+	const struct file *file;
+
+	for (file = registry->by_id; file; file = file->by_id.next) {
+		audit_file(file, usage);
+		n_bare += !file->n_regions;
+		n_emptying += file->n_regions && file->n_draining == file->n_regions;
+	}
+	DL_COUNT(registry->bare, file, n_listed);
+	require(n_listed == n_bare);
+	require(registry->n_emptying == n_emptying);
+	require(registry->order.n == usage->maps - usage->draining_maps);
+}
+
+/* ---- leases ---- */
+
+static void audit_lease(const struct client *client, uint32_t slot, const struct lease *lease, struct usage *usage)
+{
+	require(lease->client == client);
+	require(lease->ref.slot == slot && lease->ref.generation == client->slots[slot].generation);
+	require(lease->n_holds == lease->n_charged);
+	require(!lease->heir || (lease->recalled && lease->told && lease->heir->n_awaited));
+	for (uint64_t i = 0; i < lease->n_holds; i++)
+		require(lease->holds[i].lease == lease && (lease->holds[i].share || lease->recalled));
+	/* What was given up for it in excess is there until that is unmapped. */
+	usage->memory += lease->excess_bytes;
+	usage->draining += lease->excess_bytes;
+	usage->maps += lease->excess_maps;
+	usage->draining_maps += lease->excess_maps;
+	usage->leases++;
+}
+
+static void audit_clients(const struct registry *registry, struct usage *usage)
+{
+	uint64_t n_recalled = 0, n_untold = 0, n;
+	const struct client *client;
+	const struct lease *lease;
+
+	DL_FOREACH(registry->clients, client)
+	{
+		uint64_t before = usage->leases;
+
+		for (uint32_t slot = 0; slot < client->n_slots; slot++) {
+			lease = client->slots[slot].lease;
+			if (!lease)
+				continue;
+			audit_lease(client, slot, lease, usage);
+			n_recalled += lease->recalled;
+			n_untold += lease->recalled && !lease->told;
+		}
+		require(client->n_leases == usage->leases - before);
+	}
+	DL_COUNT(registry->recalled, lease, n);
+	require(n == n_recalled);
+	require(registry->n_untold == n_untold);
+	DL_FOREACH(registry->clients, client)
+	{
+		DL_COUNT2(client->untold, lease, n, next_untold);
+		n_untold -= n;
+	}
+	require(n_untold == 0);
+}
+
+/* ---- accounts ---- */
+
+static void add_region(const struct region *region, const struct account *account, struct holding *held, struct holding *draining)
+{
+	const struct share *share = share_find(region, account);
+
+	if (!share)
+		return;
+	held->memory += region->length;
+	held->maps++;
+	draining->memory += share->draining ? region->length : 0;
+	draining->maps += share->draining;
+}
+
+static uint64_t count_having(const struct registry *registry, const struct account *account, uint64_t file)
+{
+	const struct client *client;
+	uint64_t n = 0;
+
+	DL_FOREACH(registry->clients, client)
+		n += client->account == account && client_has_file(client, file);
+	return n;
+}
+
+static void add_file(const struct registry *registry, const struct file *file, const struct account *account, struct holding *held,
+		     struct holding *draining)
+{
+	const struct file_user *user = file_find_user(file, account);
+	struct holding own = {0}, own_draining = {0};
+	const struct region *region;
+
+	for (region = file->regions; region; region = region->by_window.next)
+		add_region(region, account, &own, &own_draining);
+	DL_FOREACH(file->detached, region)
+		add_region(region, account, &own, &own_draining);
+
+	require((user ? user->n_shares : 0) == own.maps);
+	require((user ? user->n_draining : 0) == own_draining.maps);
+	require((user ? user->n_clients : 0) == count_having(registry, account, file->id));
+	require(!user || user->n_shares || user->n_clients);
+	held->memory += own.memory;
+	held->maps += own.maps;
+	held->handles += own.maps > 0;
+	draining->memory += own_draining.memory;
+	draining->maps += own_draining.maps;
+	draining->handles += own.maps && own.maps == own_draining.maps;
+}
+
+static void require_same(const struct holding *a, const struct holding *b)
+{
+	require(a->memory == b->memory);
+	require(a->maps == b->maps);
+	require(a->handles == b->handles);
+	require(a->leases == b->leases);
+}
+
+static void audit_waiting(const struct account *account)
+{
+	const struct request *request;
+	uint64_t n = 0, n_opens = 0;
+
+	DL_FOREACH(account->waiting, request)
+	{
+		require(request->client->account == account);
+		require((request->message.type == MESSAGE_OPEN) == (request->fd >= 0));
+		n++;
+		n_opens += request->message.type == MESSAGE_OPEN;
+	}
+	require(account->n_waiting == n);
+	require(account->n_waiting_opens == n_opens);
+}
+
+static void audit_account(const struct registry *registry, const struct account *account)
+{
+	struct holding held = {0}, draining = {0};
+	uint64_t n_clients = 0, n_openings = 0;
+	const struct client *client;
+	const struct file *file;
+
+	DL_FOREACH(registry->clients, client)
+	{
+		if (client->account != account)
+			continue;
+		n_clients++;
+		n_openings += HASH_COUNT(client->files);
+		for (uint32_t slot = 0; slot < client->n_slots; slot++) {
+			const struct lease *lease = client->slots[slot].lease;
+
+			held.leases += lease ? lease->n_charged : 0;
+			draining.leases += lease && lease->recalled ? lease->n_charged : 0;
+		}
+	}
+	for (file = registry->by_id; file; file = file->by_id.next)
+		add_file(registry, file, account, &held, &draining);
+
+	/* Others have not said HELLO yet. */
+	require(account->n_clients > 0 && account->n_clients >= n_clients);
+	require(account->n_openings == n_openings);
+	require_same(&account->held, &held);
+	require_same(&account->draining, &draining);
+	require(account->order.n == held.maps - draining.maps);
+	audit_waiting(account);
+}
+
+/* ---- limits ---- */
+
+static void audit_limits(const struct registry *registry, bool grown)
+{
+	const struct quota *quota = &registry->limits.quota;
+	const struct account *account;
+
+	require(registry->usage.memory <= registry->limits.memory);
+	require(registry->usage.maps <= registry->limits.maps);
+	require(registry->usage.handles <= registry->limits.handles);
+	DL_FOREACH(registry->accounts, account)
+	{
+		require(grown || account->held.memory <= quota->memory);
+		require(account->held.maps <= quota->maps);
+		require(account->held.handles <= quota->handles);
+		require(account->held.leases <= quota->leases);
+		require(account->n_openings <= quota->files);
+		require(account->n_clients <= quota->clients);
+		require(account->n_waiting <= quota->requests);
+	}
+}
+
+void audit(const struct registry *registry, bool grown)
+{
+	const struct account *account;
+	struct usage usage = {0};
+
+	audit_files(registry, &usage);
+	audit_clients(registry, &usage);
+	require(registry->usage.memory == usage.memory);
+	require(registry->usage.draining == usage.draining);
+	require(registry->usage.maps == usage.maps);
+	require(registry->usage.draining_maps == usage.draining_maps);
+	require(registry->usage.handles == usage.handles);
+	require(registry->usage.leases == usage.leases);
+	DL_FOREACH(registry->accounts, account)
+		audit_account(registry, account);
+	audit_limits(registry, grown);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef TESTS_FUZZ_WORLD_H
+#define TESTS_FUZZ_WORLD_H
+
+/*
+ * What is around the server of a fuzzer, and in its hand: the time, who connects, files, and what there is for a map to fail. It is the same
+ * at the beginning of each input.
+ */
+
+#include "tests/fuzz/steps.h"
+
+#include <poll.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Has all be as it is at the beginning. */
+void world_reset(void);
+
+/* Time passes; without this none does. */
+void world_wait_ms(uint64_t ms);
+
+/* Who connects from now on. */
+void world_become(uid_t uid);
+
+/* Has the next mmap(2) fail. */
+void world_fail_map(void);
+
+/* Gives the file of this number another size, or deletes it (STEP_DELETE). */
+void world_change_file(unsigned file, unsigned change);
+
+/* What is sent along, borrowed: how many descriptors. */
+size_t world_descriptors(enum step_descriptor what, int descriptors[static 3]);
+
+/* poll(2) that waits for nothing. */
+void world_poll(struct pollfd *pollfds, nfds_t n);
+
+/* How many descriptors are open, and how many bytes are mapped that were not at the beginning. */
+unsigned world_count_descriptors(void);
+int64_t world_mapped_bytes(void);
+
+#endif
