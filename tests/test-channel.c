@@ -14,6 +14,8 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
+#include <time.h>
 
 static int ours, theirs;
 static struct packet packet;
@@ -285,6 +287,30 @@ START_TEST(test_wait)
 }
 END_TEST
 
+static void on_alarm(int number)
+{
+	(void)number;
+}
+
+/* A wait is no longer for a signal that comes again and again, and no shorter. */
+START_TEST(test_wait_interrupted)
+{
+	struct itimerval every_ms = {.it_interval.tv_usec = 1000, .it_value.tv_usec = 1000}, none = {0};
+	struct sigaction action = {.sa_handler = on_alarm};
+	struct timespec began, ended;
+
+	start();
+	ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
+	ck_assert_int_eq(setitimer(ITIMER_REAL, &every_ms, NULL), 0);
+	clock_gettime(CLOCK_MONOTONIC, &began);
+	ck_assert_int_eq(channel_wait(ours, POLLIN, 100), 0);
+	clock_gettime(CLOCK_MONOTONIC, &ended);
+	ck_assert_int_eq(setitimer(ITIMER_REAL, &none, NULL), 0);
+	ck_assert_int_ge((ended.tv_sec - began.tv_sec) * 1000 + (ended.tv_nsec - began.tv_nsec) / 1000000, 99);
+	stop();
+}
+END_TEST
+
 START_TEST(test_address)
 {
 	struct sockaddr_un address;
@@ -310,7 +336,7 @@ Suite *suite(void)
 	Suite *s = suite_create("channel");
 
 	HARNESS_CASE(s, "packets", test_descriptors, test_too_many_descriptors, test_sizes);
-	HARNESS_CASE(s, "ends", test_end, test_reset, test_full, test_no_descriptor_left, test_wait);
+	HARNESS_CASE(s, "ends", test_end, test_reset, test_full, test_no_descriptor_left, test_wait, test_wait_interrupted);
 	HARNESS_CASE(s, "address", test_address);
 	return s;
 }
