@@ -92,5 +92,6 @@ void *connection_listen(void *data)
 	} while (r >= 0);
 
 	connection_fail(connection);
+	connection_leave(connection);
 	return NULL;
 }

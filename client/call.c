@@ -297,7 +297,7 @@ static void trim(struct connection *connection)
 		connection_trim(connection, connection->max_mapped, most);
 }
 
-int call_run(struct call *call, struct connection *connection, struct message *request, int descriptor, uint64_t deadline_ms)
+static int run(struct call *call, struct connection *connection, struct message *request, int descriptor, uint64_t deadline_ms)
 {
 	bool lease = request->type == MESSAGE_LEASE;
 	int r;
@@ -336,4 +336,15 @@ int call_run(struct call *call, struct connection *connection, struct message *r
 	if (lease && !call->error)
 		trim(connection);
 	return call->error;
+}
+
+int call_run(struct call *call, struct connection *connection, struct message *request, int descriptor, uint64_t deadline_ms)
+{
+	int r;
+
+	if (!connection_enter(connection))
+		return -ENOTCONN;
+	r = run(call, connection, request, descriptor, deadline_ms);
+	connection_leave(connection);
+	return r;
 }

@@ -351,7 +351,9 @@ int smmap_client_get_fd(struct smmap_client *client)
 	r = connection_without_thread(client, &connection);
 	if (r < 0)
 		return r;
-	r = connection->bell;
+	pthread_mutex_lock(&connection->lock);
+	r = connection->bell >= 0 ? connection->bell : -ENOTCONN;
+	pthread_mutex_unlock(&connection->lock);
 	connection_unref(connection);
 	return r;
 }
@@ -364,9 +366,13 @@ int smmap_client_dispatch(struct smmap_client *client)
 	r = connection_without_thread(client, &connection);
 	if (r < 0)
 		return r;
-	r = connection_answer_bell(connection);
-	if (r < 0)
-		connection_fail(connection);
+	r = -ENOTCONN;
+	if (connection_enter(connection)) {
+		r = connection_answer_bell(connection);
+		if (r < 0)
+			connection_fail(connection);
+		connection_leave(connection);
+	}
 	connection_unref(connection);
 	return r;
 }

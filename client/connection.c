@@ -79,7 +79,8 @@ void connections_count(const struct smmap_client *owner, struct smmap_stats *sta
 		stats->mapped_bytes += connection->leases.mapped_bytes;
 		if (connection_is_dead(connection))
 			stats->orphans += connection->leases.n_mapped;
-		stats->handles += 2; /* the socket and the bell */
+		stats->handles += connection->socket >= 0 ? 1 : 0;
+		stats->handles += connection->bell >= 0 ? 1 : 0;
 		pthread_mutex_unlock(&connection->lock);
 	}
 	pthread_mutex_unlock(&all_lock);
@@ -118,17 +119,23 @@ static struct connection *connection_new(const struct connection_options *option
 	return connection;
 }
 
+/* With the lock of all connections: a fork comes before or after it, and the child knows what it has to close. */
+static void close_descriptors(struct connection *connection)
+{
+	close_fdp(&connection->socket);
+	close_fdp(&connection->bell);
+}
+
 static void connection_free(struct connection *connection)
 {
 	pthread_mutex_lock(&all_lock);
+	close_descriptors(connection);
 	DL_DELETE(all, connection);
 	pthread_mutex_unlock(&all_lock);
 
 	lease_table_deinit(&connection->leases);
 	board_deinit(&connection->board);
 	pulse_free(connection->pulse);
-	close_fdp(&connection->socket);
-	close_fdp(&connection->bell);
 	pthread_cond_destroy(&connection->changed);
 	pthread_mutex_destroy(&connection->lock);
 	pthread_mutex_destroy(&connection->bell_lock);
@@ -223,7 +230,6 @@ static int start_thread(struct connection *connection)
 	pthread_sigmask(SIG_SETMASK, &none, &saved);
 	r = pthread_create(&connection->thread, NULL, connection_listen, connection);
 	pthread_sigmask(SIG_SETMASK, &saved, NULL);
-	connection->threaded = !r;
 	return -r;
 }
 
@@ -246,6 +252,9 @@ int connection_open(struct connection **new, const struct connection_options *op
 	r = await_welcome(connection, deadline_ms);
 	if (r < 0)
 		return r;
+	/* The one who listens to the bell: the thread, or the program until connection_close(). */
+	connection->n_entered = 1;
+	connection->threaded = options->threaded;
 	if (options->threaded) {
 		r = start_thread(connection);
 		if (r < 0)
@@ -273,9 +282,14 @@ static void unmap_idle(struct connection *connection)
 
 void connection_fail(struct connection *connection)
 {
+	pthread_mutex_lock(&connection->lock);
 	/* From here on whoever ends a pin unmaps; see connection_unpin(). */
 	atomic_store(&connection->dead, true);
-	shutdown(connection->socket, SHUT_RDWR);
+	if (connection->socket >= 0)
+		shutdown(connection->socket, SHUT_RDWR);
+	if (connection->bell >= 0)
+		shutdown(connection->bell, SHUT_RDWR);
+	pthread_mutex_unlock(&connection->lock);
 	unmap_idle(connection);
 
 	pthread_mutex_lock(&connection->lock);
@@ -285,12 +299,46 @@ void connection_fail(struct connection *connection)
 
 void connection_close(struct connection *connection)
 {
+	bool closed;
+
 	connection_fail(connection);
-	if (!connection->threaded)
+	pthread_mutex_lock(&connection->lock);
+	closed = connection->closed;
+	connection->closed = true;
+	pthread_mutex_unlock(&connection->lock);
+	if (closed)
 		return;
-	shutdown(connection->bell, SHUT_RDWR);
-	pthread_join(connection->thread, NULL);
-	connection->threaded = false;
+	if (connection->threaded)
+		pthread_join(connection->thread, NULL);
+	else
+		connection_leave(connection);
+}
+
+bool connection_enter(struct connection *connection)
+{
+	bool alive;
+
+	pthread_mutex_lock(&connection->lock);
+	alive = !connection_is_dead(connection);
+	connection->n_entered += alive;
+	pthread_mutex_unlock(&connection->lock);
+	return alive;
+}
+
+void connection_leave(struct connection *connection)
+{
+	bool last;
+
+	pthread_mutex_lock(&connection->lock);
+	last = !--connection->n_entered && connection_is_dead(connection);
+	pthread_mutex_unlock(&connection->lock);
+	if (!last)
+		return;
+	pthread_mutex_lock(&all_lock);
+	pthread_mutex_lock(&connection->lock);
+	close_descriptors(connection);
+	pthread_mutex_unlock(&connection->lock);
+	pthread_mutex_unlock(&all_lock);
 }
 
 /* ---- places ---- */
@@ -377,6 +425,8 @@ void connection_release(struct connection *connection, const struct slot_list *s
 
 	length = message_encode(&message, bytes, sizeof(bytes));
 	assert(length > 0);
+	if (!connection_enter(connection))
+		return;
 	while (!connection_is_dead(connection)) {
 		int r = channel_send(connection->socket, bytes, (size_t)length, NULL, 0);
 
@@ -385,6 +435,7 @@ void connection_release(struct connection *connection, const struct slot_list *s
 		if (r != -EAGAIN || channel_wait(connection->socket, POLLOUT, RELEASE_TIMEOUT_MS) <= 0)
 			connection_fail(connection);
 	}
+	connection_leave(connection);
 }
 
 void connection_discard(struct connection *connection, struct discards *discards)

@@ -28,7 +28,7 @@ struct smmap_stats;
 struct connection {
 	atomic_uint refs;
 	const struct smmap_client *owner; /* only to compare */
-	int socket;
+	int socket; /* it and the bell are used by whoever has entered, see connection_enter() */
 	int bell;
 	const struct pulse *pulse;
 	struct board board;
@@ -37,10 +37,12 @@ struct connection {
 	_Alignas(8) _Atomic uint64_t last_use;
 	bool threaded;
 	pthread_t thread;
-	atomic_bool dead;
+	atomic_bool dead; /* set with the lock */
 
 	pthread_mutex_t lock; /* of all below */
 	pthread_cond_t changed;
+	uint32_t n_entered; /* who uses the descriptors: calls under way, and who listens to the bell */
+	bool closed;        /* nobody listens any more */
 	struct lease_table leases;
 	struct call *calls; /* that wait for an answer */
 	uint32_t last_serial;
@@ -81,7 +83,7 @@ int connection_open(struct connection **connection, const struct connection_opti
 struct connection *connection_ref(struct connection *connection);
 void connection_unref(struct connection *connection);
 
-/* Ends the conversation and its thread; what is pinned stays. Not from that thread. */
+/* Ends the conversation and its thread; what is pinned stays. Not from that thread. May be called again. */
 void connection_close(struct connection *connection);
 
 /* The server is gone, or talks nonsense. May be called again. */
@@ -91,6 +93,13 @@ static inline bool connection_is_dead(struct connection *connection)
 {
 	return atomic_load(&connection->dead);
 }
+
+/*
+ * Who uses the socket or the bell enters before and leaves after that, as often as need be. False if the connection is dead: its descriptors
+ * are closed when the last one has left, however long its leases live on.
+ */
+bool connection_enter(struct connection *connection);
+void connection_leave(struct connection *connection);
 
 /* Pins the lease that has the range mapped, and fills *@place; false if there is none. */
 bool connection_find(struct connection *connection, uint64_t file, uint64_t begin, uint64_t end, struct place *place);
@@ -124,7 +133,7 @@ void connection_trim(struct connection *connection, uint64_t bytes, uint32_t n);
 /* Unmaps what the bell says was recalled, without waiting. The number of leases, or -ENOTCONN. */
 int connection_answer_bell(struct connection *connection);
 
-/* The bell's thread; @data is the connection. */
+/* The bell's thread, which has entered; @data is the connection. */
 void *connection_listen(void *data);
 
 /* ---- of all connections of this process ---- */
