@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
 /* The server answers by the deadline; this much later it is taken for stopped. */
 #define GRACE_MS 1000
@@ -223,16 +222,9 @@ static int read_packet(struct connection *connection, uint64_t deadline_ms)
 	return r;
 }
 
-static struct timespec timespec_of(uint64_t ms)
-{
-	return (struct timespec){.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
-}
-
 /* Waits until the call is done, reading if nobody else does. With the lock, which is left meanwhile. */
 static void await_answer(struct connection *connection, struct call *call, uint64_t deadline_ms)
 {
-	struct timespec until = timespec_of(deadline_ms);
-
 	while (!call->done && (call->handling || (!connection_is_dead(connection) && clock_ms() < deadline_ms))) {
 		int r;
 
@@ -241,7 +233,7 @@ static void await_answer(struct connection *connection, struct call *call, uint6
 			continue;
 		}
 		if (connection->reading) {
-			pthread_cond_timedwait(&connection->changed, &connection->lock, &until);
+			condition_wait(&connection->changed, &connection->lock, deadline_ms);
 			continue;
 		}
 		connection->reading = true;

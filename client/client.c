@@ -33,6 +33,7 @@ static struct smmap_client *client_new(void)
 	atomic_init(&client->refs, 1);
 	client->process = connection_process();
 	pthread_mutex_init(&client->lock, NULL);
+	condition_init(&client->changed);
 	return client;
 }
 
@@ -47,6 +48,7 @@ void client_unref(struct smmap_client *client)
 	if (atomic_fetch_sub(&client->refs, 1) != 1)
 		return;
 	pthread_mutex_destroy(&client->lock);
+	pthread_cond_destroy(&client->changed);
 	free(client);
 }
 
@@ -68,7 +70,7 @@ uint64_t client_deadline(const struct smmap_client *client)
 
 /* ---- connecting ---- */
 
-static int connect_once(struct smmap_client *client, uint64_t deadline_ms)
+static int connect_once(struct smmap_client *client, uint64_t deadline_ms, struct connection **connection)
 {
 	struct connection_options options = {
 		.owner = client,
@@ -78,7 +80,7 @@ static int connect_once(struct smmap_client *client, uint64_t deadline_ms)
 		.threaded = client->threaded,
 	};
 
-	return connection_open(&client->connection, &options, deadline_ms);
+	return connection_open(connection, &options, deadline_ms);
 }
 
 static void sleep_ms(uint64_t ms)
@@ -86,28 +88,48 @@ static void sleep_ms(uint64_t ms)
 	nanosleep(&(struct timespec){.tv_nsec = (long)ms * 1000000}, NULL);
 }
 
-/* Replaces a dead connection. With the lock. */
-static int reconnect(struct smmap_client *client, uint64_t deadline_ms)
+/* Puts a new connection in the place of the dead one, unless the client was closed meanwhile. With the lock, which is left for a while. */
+static int replace(struct smmap_client *client, uint64_t deadline_ms)
 {
-	uint64_t pause_ms = RETRY_FIRST_MS;
-	struct connection *dead = client->connection;
+	struct connection *dead = connection_ref(client->connection), *new = NULL;
 	int r;
 
-	for (;;) {
-		uint64_t now_ms;
-
-		r = connect_once(client, deadline_ms);
-		now_ms = clock_ms();
-		if ((r != -ENOTCONN && r != -EAGAIN) || now_ms >= deadline_ms)
-			break;
-		sleep_ms(min_u64(pause_ms, deadline_ms - now_ms));
-		pause_ms = min_u64(pause_ms * 2, RETRY_MOST_MS);
-	}
-	if (r < 0)
-		return r == -EAGAIN ? -ENOTCONN : r;
+	pthread_mutex_unlock(&client->lock);
+	/* It gives its descriptors back first: there may be no others. */
 	connection_close(dead);
+	r = connect_once(client, deadline_ms, &new);
+	pthread_mutex_lock(&client->lock);
+
+	if (!r && client->connection) {
+		connection_unref(client->connection);
+		client->connection = take_ptr(new);
+	}
+	if (new)
+		connection_close(new);
+	connection_unref(new);
 	connection_unref(dead);
-	return 0;
+	return r;
+}
+
+/* Tries until the deadline. With the lock, which is left meanwhile. */
+static int reconnect(struct smmap_client *client, uint64_t deadline_ms)
+{
+	uint64_t pause_ms = RETRY_FIRST_MS, now_ms;
+	bool again;
+	int r;
+
+	client->connecting = true;
+	do {
+		r = replace(client, deadline_ms);
+		now_ms = clock_ms();
+		again = (r == -ENOTCONN || r == -EAGAIN) && now_ms < deadline_ms && client->connection;
+		if (again)
+			condition_wait(&client->changed, &client->lock, min_u64(now_ms + pause_ms, deadline_ms));
+		pause_ms = min_u64(pause_ms * 2, RETRY_MOST_MS);
+	} while (again && client->connection);
+	client->connecting = false;
+	pthread_cond_broadcast(&client->changed);
+	return r == -EAGAIN ? -ENOTCONN : r;
 }
 
 struct connection *client_connection(struct smmap_client *client)
@@ -126,10 +148,12 @@ int client_connect(struct smmap_client *client, uint64_t deadline_ms, struct con
 	int r = 0;
 
 	pthread_mutex_lock(&client->lock);
-	if (!client->connection)
-		r = -ENOTCONN;
-	else if (connection_is_dead(client->connection))
+	while (!r && client->connecting)
+		r = condition_wait(&client->changed, &client->lock, deadline_ms) ? 0 : -ENOTCONN;
+	if (!r && client->connection && connection_is_dead(client->connection))
 		r = reconnect(client, deadline_ms);
+	if (!r && !client->connection)
+		r = -ENOTCONN;
 	if (!r)
 		*connection = connection_ref(client->connection);
 	pthread_mutex_unlock(&client->lock);
@@ -182,7 +206,7 @@ int smmap_client_open(struct smmap_client **client, const struct smmap_client_op
 
 	/* A server that is there but busy is waited for, one that is not there isn't. */
 	deadline_ms = client_deadline(new);
-	while ((r = connect_once(new, deadline_ms)) == -EAGAIN && clock_ms() < deadline_ms)
+	while ((r = connect_once(new, deadline_ms, &new->connection)) == -EAGAIN && clock_ms() < deadline_ms)
 		sleep_ms(RETRY_FIRST_MS);
 	if (r < 0)
 		return r == -EAGAIN ? -ETIMEDOUT : r;
@@ -202,6 +226,7 @@ void smmap_client_close(struct smmap_client *client)
 
 	pthread_mutex_lock(&client->lock);
 	connection = take_ptr(client->connection);
+	pthread_cond_broadcast(&client->changed);
 	pthread_mutex_unlock(&client->lock);
 	if (connection) {
 		connection_close(connection);

@@ -25,8 +25,10 @@ struct smmap_client {
 	uint32_t deadline_ms;
 	bool threaded;
 
-	pthread_mutex_t lock;
+	pthread_mutex_t lock; /* of all below; nobody waits for a server with it */
+	pthread_cond_t changed;
 	struct connection *connection; /* NULL once the client is closed */
+	bool connecting;               /* a thread replaces the connection, which is dead */
 	_Alignas(8) _Atomic uint64_t n_files;
 	_Alignas(8) _Atomic uint64_t n_handles;
 	_Alignas(8) _Atomic uint64_t hits;
@@ -48,7 +50,10 @@ uint64_t client_deadline(const struct smmap_client *client);
 /* The connection if it is alive, the caller's to unref; else NULL. */
 struct connection *client_connection(struct smmap_client *client);
 
-/* The connection, made anew if need be; the caller's to unref. 0; -ENOTCONN if there is no server until the deadline; -errno. */
+/*
+ * The connection, made anew if need be; the caller's to unref. One thread does that, others that need it wait, each until its own deadline.
+ * 0; -ENOTCONN if there is no server until the deadline; -errno.
+ */
 int client_connect(struct smmap_client *client, uint64_t deadline_ms, struct connection **connection);
 
 /* Asks the server, for the commands of smmapd. Figures are copied to @rows. 0 and *@answer, or an error. */

@@ -93,10 +93,26 @@ unsigned connection_process(void)
 
 /* ---- beginning ---- */
 
+void condition_init(pthread_cond_t *condition)
+{
+	pthread_condattr_t attributes;
+
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(condition, &attributes);
+	pthread_condattr_destroy(&attributes);
+}
+
+bool condition_wait(pthread_cond_t *condition, pthread_mutex_t *lock, uint64_t until_ms)
+{
+	struct timespec until = {.tv_sec = (time_t)(until_ms / 1000), .tv_nsec = (long)(until_ms % 1000) * 1000000};
+
+	return pthread_cond_timedwait(condition, lock, &until) == 0;
+}
+
 static struct connection *connection_new(const struct connection_options *options)
 {
 	struct connection *connection = calloc(1, sizeof(*connection));
-	pthread_condattr_t attributes;
 
 	if (!connection)
 		return NULL;
@@ -107,10 +123,7 @@ static struct connection *connection_new(const struct connection_options *option
 	connection->max_mapped = options->max_mapped;
 	pthread_mutex_init(&connection->lock, NULL);
 	pthread_mutex_init(&connection->bell_lock, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&connection->changed, &attributes);
-	pthread_condattr_destroy(&attributes);
+	condition_init(&connection->changed);
 
 	pthread_once(&once, watch_forks);
 	pthread_mutex_lock(&all_lock);

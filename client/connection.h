@@ -144,7 +144,13 @@ void connections_count(const struct smmap_client *owner, struct smmap_stats *sta
 /* A number that changes in a child after a fork. */
 unsigned connection_process(void);
 
+/* ---- time ---- */
+
 /* Milliseconds of a clock that never goes back. */
 uint64_t clock_ms(void);
+
+/* A condition whose waits end by that clock: then, at @until_ms, it returns false. */
+void condition_init(pthread_cond_t *condition);
+bool condition_wait(pthread_cond_t *condition, pthread_mutex_t *lock, uint64_t until_ms);
 
 #endif

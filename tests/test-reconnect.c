@@ -1,0 +1,547 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A client whose server is away, stopped, or another one by now: what goes on without it, how long a call waits, and what is left behind. The
+ * promise is a time here: no call fails before its deadline; that it does soon after is only looked at with generosity.
+ */
+#include "config.h"
+
+#include "client/smmap-client.h"
+#include "tests/harness.h"
+
+#include "client/connection.h"
+#include "proto/util.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+
+#define WINDOW      4096
+#define DEADLINE_MS 300
+
+/* A deadline that no test lives to see. */
+#define LONG_MS 200000
+
+/* What a call takes at most past its deadline: the second for a server that does not answer, and much for a slow machine. */
+#define LATE_MS 20000
+
+static const char *const options[] = {"--window-size=4K", "--max-memory=64K", NULL};
+
+static struct harness_server server;
+static struct smmap_client *client;
+
+/* Also again, after the one before was killed. */
+static void start(void)
+{
+	char here[PATH_MAX - 8], socket[PATH_MAX];
+
+	ck_assert_ptr_nonnull(getcwd(here, sizeof(here)));
+	snprintf(socket, sizeof(socket), "%s/socket", here);
+	harness_start_at(&server, socket, options);
+}
+
+static void open_client(uint32_t flags, uint32_t deadline_ms)
+{
+	struct smmap_client_options of_client = {.socket = server.socket, .flags = flags, .deadline_ms = deadline_ms};
+
+	ck_assert_int_eq(smmap_client_open(&client, &of_client), 0);
+}
+
+static struct smmap_cursor *open_cursor(const char *path)
+{
+	struct smmap_cursor *cursor;
+
+	ck_assert_int_eq(smmap_cursor_open(&cursor, client, path, 0), 0);
+	return cursor;
+}
+
+/* Stands on a window of a file that the harness has made, and looks at its first byte. 0 or an error. */
+static int stand_on(struct smmap_cursor *cursor, uint64_t window)
+{
+	ssize_t n = smmap_cursor_use(cursor, window * WINDOW, 10);
+
+	if (n != 10)
+		return n < 0 ? (int)n : -ENODATA;
+	return *(const unsigned char *)smmap_cursor_data(cursor) == harness_byte(window * WINDOW) ? 0 : -EILSEQ;
+}
+
+/* The same of a window for which a server is needed that is away. */
+static void assert_fails_at_deadline(struct smmap_cursor *cursor, uint64_t window)
+{
+	uint64_t began_ms = clock_ms();
+
+	ck_assert_int_eq(stand_on(cursor, window), -ENOTCONN);
+	ck_assert_uint_ge(clock_ms() - began_ms, DEADLINE_MS);
+	ck_assert_uint_le(clock_ms() - began_ms, DEADLINE_MS + LATE_MS);
+}
+
+static uint64_t count_handles(void)
+{
+	struct smmap_stats stats;
+
+	smmap_client_stats(client, &stats);
+	return stats.handles;
+}
+
+/* ---- away ---- */
+
+START_TEST(test_deadline)
+{
+	struct smmap_cursor *standing, *cursor, *other;
+	char bytes[10];
+
+	start();
+	harness_make_file("file", 8 * WINDOW);
+	open_client(0, DEADLINE_MS);
+	standing = open_cursor("file");
+	cursor = open_cursor("file");
+	ck_assert_int_eq(stand_on(standing, 0), 0);
+	ck_assert_int_eq(stand_on(cursor, 1), 0);
+	smmap_cursor_unuse(cursor);
+	harness_kill(&server);
+
+	/* What needs a server: a miss, and what it had and does not stand on any more. */
+	assert_fails_at_deadline(cursor, 2);
+	assert_fails_at_deadline(cursor, 1);
+	ck_assert(!smmap_cursor_is_valid(cursor));
+	ck_assert_int_eq(smmap_cursor_open(&other, client, "file", 0), -ENOTCONN);
+	ck_assert_int_eq(smmap_client_collect(client), -ENOTCONN);
+	ck_assert_int_eq(smmap_cursor_read(cursor, bytes, sizeof(bytes), 0), -ENOTCONN);
+	/* What does not. */
+	ck_assert_int_eq(stand_on(standing, 0), 0);
+	ck_assert_int_eq(smmap_cursor_read(standing, bytes, sizeof(bytes), 100), 10);
+	ck_assert_int_eq((unsigned char)bytes[9], harness_byte(109));
+	ck_assert_int_eq(smmap_cursor_copy(&other, standing), 0);
+	ck_assert_int_eq(stand_on(other, 0), 0);
+	smmap_cursor_close(other);
+	ck_assert_int_eq(stand_on(standing, 0), 0);
+
+	start();
+	ck_assert_int_eq(stand_on(cursor, 2), 0);
+	ck_assert_int_eq(stand_on(standing, 7), 0);
+	smmap_cursor_close(standing);
+	smmap_cursor_close(cursor);
+	smmap_client_close(client);
+	harness_stop(&server);
+}
+END_TEST
+
+/* One that is there and does not answer: at the deadline too, and a second later where a request was sent already. */
+START_TEST(test_stopped_server)
+{
+	struct smmap_client_options of_client = {.deadline_ms = DEADLINE_MS};
+	struct smmap_client *another;
+	struct smmap_cursor *cursor;
+	uint64_t began_ms;
+
+	start();
+	of_client.socket = server.socket;
+	harness_make_file("file", 8 * WINDOW);
+	open_client(0, DEADLINE_MS);
+	cursor = open_cursor("file");
+	ck_assert_int_eq(kill(server.pid, SIGSTOP), 0);
+	assert_fails_at_deadline(cursor, 0);
+	assert_fails_at_deadline(cursor, 0);
+	began_ms = clock_ms();
+	ck_assert_int_eq(smmap_client_open(&another, &of_client), -ETIMEDOUT);
+	ck_assert_uint_ge(clock_ms() - began_ms, DEADLINE_MS);
+	ck_assert_uint_le(clock_ms() - began_ms, DEADLINE_MS + LATE_MS);
+	ck_assert_int_eq(kill(server.pid, SIGCONT), 0);
+	ck_assert_int_eq(stand_on(cursor, 0), 0);
+	smmap_cursor_close(cursor);
+	smmap_client_close(client);
+	harness_stop(&server);
+}
+END_TEST
+
+/* ---- threads ---- */
+
+#define THREADS 8
+
+struct misser {
+	pthread_t thread;
+	struct smmap_cursor *cursor;
+	uint64_t took_ms;
+	int result;
+	atomic_bool done;
+};
+
+static void *miss(void *data)
+{
+	struct misser *misser = data;
+	uint64_t began_ms = clock_ms();
+
+	misser->result = stand_on(misser->cursor, 2);
+	misser->took_ms = clock_ms() - began_ms;
+	atomic_store(&misser->done, true);
+	return NULL;
+}
+
+static void start_missing(struct misser *misser, struct smmap_cursor *cursor)
+{
+	*misser = (struct misser){.cursor = cursor};
+	ck_assert_int_eq(pthread_create(&misser->thread, NULL, miss, misser), 0);
+}
+
+/* Copies of one cursor and cursors of their own, which begin to miss one after the other. */
+START_TEST(test_deadline_of_each_thread)
+{
+	struct smmap_cursor *cursors[THREADS];
+	struct misser missers[THREADS];
+
+	start();
+	harness_make_file("file", 8 * WINDOW);
+	open_client(0, DEADLINE_MS);
+	for (int i = 0; i < THREADS; i++) {
+		if (i % 2)
+			ck_assert_int_eq(smmap_cursor_copy(&cursors[i], cursors[i - 1]), 0);
+		else
+			cursors[i] = open_cursor("file");
+	}
+	harness_kill(&server);
+	for (int i = 0; i < THREADS; i++) {
+		poll(NULL, 0, DEADLINE_MS / 10);
+		start_missing(&missers[i], cursors[i]);
+	}
+	for (int i = 0; i < THREADS; i++) {
+		pthread_join(missers[i].thread, NULL);
+		ck_assert_int_eq(missers[i].result, -ENOTCONN);
+		ck_assert_uint_ge(missers[i].took_ms, DEADLINE_MS);
+		ck_assert_uint_le(missers[i].took_ms, DEADLINE_MS + LATE_MS);
+	}
+
+	/* All of them go on. */
+	start();
+	for (int i = 0; i < THREADS; i++)
+		start_missing(&missers[i], cursors[i]);
+	for (int i = 0; i < THREADS; i++) {
+		pthread_join(missers[i].thread, NULL);
+		ck_assert_int_eq(missers[i].result, 0);
+		smmap_cursor_close(cursors[i]);
+	}
+	ck_assert_uint_eq(count_handles(), 2);
+	smmap_client_close(client);
+	harness_stop(&server);
+}
+END_TEST
+
+/* Threads that wait for a server keep nobody who needs none; and when it comes they have all that they waited for. */
+START_TEST(test_nobody_else_waits)
+{
+	struct smmap_cursor *standing, *cursors[THREADS];
+	struct misser missers[THREADS];
+	struct smmap_stats stats;
+	char said[64];
+
+	start();
+	harness_make_file("file", 8 * WINDOW);
+	open_client(0, LONG_MS);
+	standing = open_cursor("file");
+	ck_assert_int_eq(stand_on(standing, 0), 0);
+	for (int i = 0; i < THREADS; i++)
+		cursors[i] = open_cursor("file");
+	harness_kill(&server);
+	for (int i = 0; i < THREADS; i++)
+		start_missing(&missers[i], cursors[i]);
+
+	/* As often as they try. */
+	for (int i = 0; i < 100; i++) {
+		poll(NULL, 0, 3);
+		ck_assert_int_eq(smmap_client_stats(client, &stats), -ENOTCONN);
+		ck_assert_uint_eq(stats.orphans, 1);
+		ck_assert_int_eq(smmap_client_get_fd(client), -EINVAL);
+		ck_assert_uint_eq(smmap_client_complaint(client, said, sizeof(said)), 0);
+		ck_assert_int_eq(stand_on(standing, 0), 0);
+	}
+	for (int i = 0; i < THREADS; i++)
+		ck_assert(!atomic_load(&missers[i].done));
+
+	start();
+	for (int i = 0; i < THREADS; i++) {
+		pthread_join(missers[i].thread, NULL);
+		ck_assert_int_eq(missers[i].result, 0);
+		smmap_cursor_close(cursors[i]);
+	}
+	smmap_cursor_close(standing);
+	smmap_client_close(client);
+	harness_stop(&server);
+}
+END_TEST
+
+/* Who waits for a server of a client that is closed has nothing to wait for. */
+START_TEST(test_closed_while_threads_wait)
+{
+	struct smmap_cursor *cursors[THREADS];
+	struct misser missers[THREADS];
+
+	start();
+	harness_make_file("file", 8 * WINDOW);
+	open_client(0, LONG_MS);
+	for (int i = 0; i < THREADS; i++)
+		cursors[i] = open_cursor("file");
+	harness_kill(&server);
+	for (int i = 0; i < THREADS; i++)
+		start_missing(&missers[i], cursors[i]);
+	poll(NULL, 0, 20);
+	smmap_client_close(client);
+	for (int i = 0; i < THREADS; i++) {
+		pthread_join(missers[i].thread, NULL);
+		ck_assert_int_eq(missers[i].result, -ENOTCONN);
+		ck_assert_uint_lt(missers[i].took_ms, LONG_MS);
+		smmap_cursor_close(cursors[i]);
+	}
+}
+END_TEST
+
+/* ---- descriptors ---- */
+
+static void assert_descriptors_of_child(int expected)
+{
+	pid_t child = fork();
+	int status;
+
+	ck_assert_int_ge(child, 0);
+	if (!child)
+		_exit(harness_count_descriptors() == expected ? 0 : 1);
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_int_eq(status, 0);
+}
+
+/* Two for a client, however many servers it has seen, and whatever of them it still has. */
+static void count_through_restarts(uint32_t flags)
+{
+	struct smmap_cursor *standing[5], *idle[5];
+	int before = harness_count_descriptors();
+
+	start();
+	open_client(flags, 0);
+	for (int i = 0; i < 5; i++) {
+		standing[i] = open_cursor("file");
+		idle[i] = open_cursor("file");
+	}
+	for (int i = 0; i < 5; i++) {
+		ck_assert_int_eq(stand_on(standing[i], 1), 0);
+		ck_assert_int_eq(stand_on(idle[i], 2), 0);
+		ck_assert_uint_eq(count_handles(), 2);
+		ck_assert_int_eq(harness_count_descriptors(), before + 2);
+		harness_kill(&server);
+		/* Without a server it has none, as soon as its thread knows that. */
+		while (!(flags & SMMAP_NO_THREAD) && (count_handles() || harness_count_descriptors() != before))
+			poll(NULL, 0, 1);
+		assert_descriptors_of_child(before);
+		start();
+	}
+	/* The others still belong to servers before this one. */
+	ck_assert_int_eq(stand_on(idle[0], 3), 0);
+	ck_assert_int_eq(harness_count_descriptors(), before + 2);
+	assert_descriptors_of_child(before);
+	for (int i = 0; i < 5; i++) {
+		ck_assert_int_eq(stand_on(standing[i], 1), 0);
+		smmap_cursor_close(standing[i]);
+		smmap_cursor_close(idle[i]);
+	}
+	smmap_client_close(client);
+	ck_assert_int_eq(harness_count_descriptors(), before);
+	harness_stop(&server);
+}
+
+START_TEST(test_two_descriptors)
+{
+	harness_make_file("file", 8 * WINDOW);
+	count_through_restarts(0);
+	count_through_restarts(SMMAP_NO_THREAD);
+}
+END_TEST
+
+/* The descriptor of a client without a thread says that the server has gone, and is another one afterwards. */
+START_TEST(test_descriptor_to_poll)
+{
+	struct pollfd pollfd = {.events = POLLIN};
+	struct smmap_cursor *cursor;
+
+	start();
+	harness_make_file("file", 8 * WINDOW);
+	open_client(SMMAP_NO_THREAD, 0);
+	cursor = open_cursor("file");
+	pollfd.fd = smmap_client_get_fd(client);
+	ck_assert_int_ge(pollfd.fd, 0);
+	ck_assert_int_eq(smmap_client_dispatch(client), 0);
+	harness_kill(&server);
+	ck_assert_int_eq(poll(&pollfd, 1, -1), 1);
+	ck_assert_int_eq(smmap_client_dispatch(client), -ENOTCONN);
+	ck_assert_int_eq(smmap_client_get_fd(client), -ENOTCONN);
+	/* Nobody else has that number: it can still be polled. */
+	ck_assert_int_eq(poll(&pollfd, 1, -1), 1);
+	ck_assert(pollfd.revents & POLLHUP);
+	start();
+	ck_assert_int_eq(stand_on(cursor, 0), 0);
+	ck_assert_int_ge(smmap_client_get_fd(client), 0);
+	ck_assert_int_eq(smmap_client_dispatch(client), 0);
+	smmap_cursor_close(cursor);
+	smmap_client_close(client);
+	harness_stop(&server);
+}
+END_TEST
+
+/* ---- signals ---- */
+
+static void on_alarm(int number)
+{
+	(void)number;
+}
+
+/* A signal that interrupts, every millisecond, changes nothing: neither what is read nor how long a call waits. */
+START_TEST(test_interrupted)
+{
+	struct itimerval every_ms = {.it_interval.tv_usec = 1000, .it_value.tv_usec = 1000}, none = {0};
+	struct sigaction action = {.sa_handler = on_alarm};
+	struct smmap_client_options of_client = {.deadline_ms = DEADLINE_MS};
+	struct smmap_client *another;
+	struct smmap_cursor *cursor;
+	char bytes[3 * WINDOW];
+
+	start();
+	of_client.socket = server.socket;
+	harness_make_file("file", 64 * WINDOW);
+	ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
+	ck_assert_int_eq(setitimer(ITIMER_REAL, &every_ms, NULL), 0);
+	open_client(0, DEADLINE_MS);
+	cursor = open_cursor("file");
+	for (int i = 0; i < 2000; i++) {
+		uint64_t window = harness_random() % 60;
+
+		ck_assert_int_eq(stand_on(cursor, window), 0);
+		ck_assert_int_eq(smmap_cursor_read(cursor, bytes, sizeof(bytes), window * WINDOW + 1), sizeof(bytes));
+		for (size_t j = 0; j < sizeof(bytes); j++)
+			ck_assert_int_eq((unsigned char)bytes[j], harness_byte(window * WINDOW + 1 + j));
+	}
+
+	/* A server that does not answer, and none. */
+	ck_assert_int_eq(kill(server.pid, SIGSTOP), 0);
+	assert_fails_at_deadline(cursor, 62);
+	assert_fails_at_deadline(cursor, 62);
+	ck_assert_int_eq(smmap_client_open(&another, &of_client), -ETIMEDOUT);
+	harness_kill(&server);
+	assert_fails_at_deadline(cursor, 62);
+	ck_assert_int_eq(setitimer(ITIMER_REAL, &none, NULL), 0);
+	start();
+	ck_assert_int_eq(stand_on(cursor, 62), 0);
+	smmap_cursor_close(cursor);
+	smmap_client_close(client);
+	harness_stop(&server);
+}
+END_TEST
+
+/* ---- no descriptors ---- */
+
+#define MOST_DESCRIPTORS 5
+
+static int descriptor; /* of the file */
+
+/* Leaves this process room for @n more descriptors, while @work does what fails for the lack of one. */
+static void with_descriptors(int n, void (*work)(int n))
+{
+	struct rlimit saved, limit;
+	int numbers[MOST_DESCRIPTORS + 1];
+
+	/* The lowest that are free are given out first. */
+	for (int i = 0; i <= n; i++) {
+		numbers[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		ck_assert_int_ge(numbers[i], 0);
+	}
+	for (int i = 0; i <= n; i++)
+		close(numbers[i]);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &saved), 0);
+	limit = (struct rlimit){.rlim_cur = (rlim_t)numbers[n], .rlim_max = saved.rlim_max};
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	work(n);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &saved), 0);
+}
+
+/* A client needs its socket, and three for a moment. */
+static void open_without(int n)
+{
+	struct smmap_client_options of_client = {.socket = server.socket, .deadline_ms = DEADLINE_MS};
+	struct smmap_client *another;
+	int r = smmap_client_open(&another, &of_client);
+
+	ck_assert_int_eq(r, n < 4 ? -EMFILE : 0);
+	if (!r)
+		smmap_client_close(another);
+}
+
+static void open_cursors_without(int n)
+{
+	struct smmap_cursor *cursor;
+	int r;
+
+	r = smmap_cursor_open(&cursor, client, "file", 0);
+	ck_assert_int_eq(r, n < 1 ? -EMFILE : 0);
+	if (!r)
+		smmap_cursor_close(cursor);
+	r = smmap_cursor_open_fd(&cursor, client, descriptor, 0);
+	ck_assert_int_eq(r, n < 1 ? -EMFILE : 0);
+	if (!r)
+		smmap_cursor_close(cursor);
+}
+
+static struct smmap_cursor *lost; /* whose server was killed */
+
+static void reconnect_without(int n)
+{
+	ck_assert_int_eq(stand_on(lost, 0), n < 4 ? -EMFILE : 0);
+	smmap_cursor_unuse(lost);
+}
+
+START_TEST(test_no_descriptors)
+{
+	int before;
+
+	start();
+	harness_make_file("file", 8 * WINDOW);
+	descriptor = open("file", O_RDONLY | O_CLOEXEC);
+	ck_assert_int_ge(descriptor, 0);
+	open_client(0, DEADLINE_MS);
+	before = harness_count_descriptors();
+	for (int n = 0; n <= MOST_DESCRIPTORS; n++) {
+		with_descriptors(n, open_without);
+		with_descriptors(n, open_cursors_without);
+		ck_assert_int_eq(harness_count_descriptors(), before);
+		ck_assert_uint_eq(count_handles(), 2);
+	}
+
+	lost = open_cursor("file");
+	harness_kill(&server);
+	while (count_handles())
+		poll(NULL, 0, 1);
+	start();
+	for (int n = 0; n < 4; n++) {
+		with_descriptors(n, reconnect_without);
+		ck_assert_int_eq(harness_count_descriptors(), before - 2);
+	}
+	with_descriptors(4, reconnect_without);
+	ck_assert_int_eq(harness_count_descriptors(), before);
+	smmap_cursor_close(lost);
+	smmap_client_close(client);
+	close_fdp(&descriptor);
+	harness_stop(&server);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("reconnect");
+
+	HARNESS_CASE(suite, "away", test_deadline, test_stopped_server);
+	HARNESS_CASE(suite, "threads", test_deadline_of_each_thread, test_nobody_else_waits, test_closed_while_threads_wait);
+	HARNESS_CASE(suite, "descriptors", test_two_descriptors, test_descriptor_to_poll, test_no_descriptors);
+	HARNESS_CASE(suite, "signals", test_interrupted);
+	return harness_run(suite);
+}
