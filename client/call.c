@@ -14,7 +14,6 @@
 
 #include <limits.h>
 #include <poll.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -121,14 +120,6 @@ static bool is_plausible(const struct connection *connection, const struct messa
 	       !__builtin_add_overflow(leased->offset, leased->length, &end) && end <= leased->file_size && end <= INT64_MAX;
 }
 
-static void keep_complaint(struct connection *connection, const struct message_error *error)
-{
-	size_t length = (size_t)min_u64(error->sentence.length, sizeof(connection->complaint) - 1);
-
-	memcpy(connection->complaint, error->sentence.data, length);
-	connection->complaint[length] = '\0';
-}
-
 /* Hands an answer to the call that waits for it. With the lock. */
 static void complete(struct connection *connection, struct call *call, const struct message *message, int error)
 {
@@ -139,7 +130,7 @@ static void complete(struct connection *connection, struct call *call, const str
 		uint32_t number = message->error.error;
 
 		call->error = number && number < 4096 ? -(int)number : -EPROTO;
-		keep_complaint(connection, &message->error);
+		connection_keep_complaint(connection, &message->error);
 	}
 	if (message->type == MESSAGE_FIGURES) {
 		struct text *rows = &call->answer.figures.rows;

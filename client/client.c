@@ -70,7 +70,8 @@ uint64_t client_deadline(const struct smmap_client *client)
 
 /* ---- connecting ---- */
 
-static int connect_once(struct smmap_client *client, uint64_t deadline_ms, struct connection **connection)
+/* What a server that does not let the client in says goes to @complaint. */
+static int connect_once(struct smmap_client *client, uint64_t deadline_ms, struct connection **connection, char complaint[static COMPLAINT_SIZE])
 {
 	struct connection_options options = {
 		.owner = client,
@@ -78,6 +79,7 @@ static int connect_once(struct smmap_client *client, uint64_t deadline_ms, struc
 		.name = client->name,
 		.max_mapped = client->max_mapped,
 		.threaded = client->threaded,
+		.complaint = complaint,
 	};
 
 	return connection_open(connection, &options, deadline_ms);
@@ -92,12 +94,17 @@ static void sleep_ms(uint64_t ms)
 static int replace(struct smmap_client *client, uint64_t deadline_ms)
 {
 	struct connection *dead = connection_ref(client->connection), *new = NULL;
+	char complaint[COMPLAINT_SIZE];
 	int r;
 
 	pthread_mutex_unlock(&client->lock);
 	/* It gives its descriptors back first: there may be no others. */
 	connection_close(dead);
-	r = connect_once(client, deadline_ms, &new);
+	r = connect_once(client, deadline_ms, &new, complaint);
+	/* As long as the client has no other connection it is asked there. */
+	pthread_mutex_lock(&dead->lock);
+	memcpy(dead->complaint, complaint, sizeof(complaint));
+	pthread_mutex_unlock(&dead->lock);
 	pthread_mutex_lock(&client->lock);
 
 	if (!r && client->connection) {
@@ -192,6 +199,7 @@ static int set_options(struct smmap_client *client, const struct smmap_client_op
 int smmap_client_open(struct smmap_client **client, const struct smmap_client_options *options)
 {
 	_cleanup_(client_unrefp) struct smmap_client *new = NULL;
+	char complaint[COMPLAINT_SIZE];
 	uint64_t deadline_ms;
 	int r;
 
@@ -206,7 +214,7 @@ int smmap_client_open(struct smmap_client **client, const struct smmap_client_op
 
 	/* A server that is there but busy is waited for, one that is not there isn't. */
 	deadline_ms = client_deadline(new);
-	while ((r = connect_once(new, deadline_ms, &new->connection)) == -EAGAIN && clock_ms() < deadline_ms)
+	while ((r = connect_once(new, deadline_ms, &new->connection, complaint)) == -EAGAIN && clock_ms() < deadline_ms)
 		sleep_ms(RETRY_FIRST_MS);
 	if (r < 0)
 		return r == -EAGAIN ? -ETIMEDOUT : r;

@@ -10,9 +10,12 @@
 #include "proto/util.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -184,13 +187,23 @@ static int say_hello(struct connection *connection, const char *name)
 	return channel_send(connection->socket, bytes, (size_t)length, NULL, 0);
 }
 
+/* What a server of another version would have said, had it known. */
+static void complain_of_version(struct connection *connection, uint32_t version)
+{
+	snprintf(connection->complaint, sizeof(connection->complaint), "the server speaks version %" PRIu32 " of the protocol, the client version %d",
+		 version, PROTOCOL_VERSION);
+}
+
 /* Takes the three descriptors of a welcome; board and pulse are closed once they are mapped. */
 static int enter(struct connection *connection, const struct message_welcome *welcome, int *descriptors)
 {
 	int r;
 
-	if (welcome->version != PROTOCOL_VERSION || !welcome->n_slots || !welcome->window_bytes ||
-	    welcome->window_bytes & (welcome->window_bytes - 1))
+	if (welcome->version != PROTOCOL_VERSION) {
+		complain_of_version(connection, welcome->version);
+		return -EPROTO;
+	}
+	if (!welcome->n_slots || !welcome->window_bytes || welcome->window_bytes & (welcome->window_bytes - 1))
 		return -EPROTO;
 	connection->server = *welcome;
 	r = board_attach(&connection->board, welcome->n_slots, descriptors[0]);
@@ -203,11 +216,30 @@ static int enter(struct connection *connection, const struct message_welcome *we
 	return lease_table_init(&connection->leases, &connection->board, welcome->window_bytes);
 }
 
+static int handle_welcome(struct connection *connection, struct packet *packet)
+{
+	struct message message;
+	int r;
+
+	r = message_decode(&message, packet->bytes, packet->n_bytes);
+	if (r == -EBADMSG || (!r && message_descriptors(&message) != packet->n_descriptors)) {
+		snprintf(connection->complaint, sizeof(connection->complaint), "the server's answer to HELLO is not one of version %d of the protocol",
+			 PROTOCOL_VERSION);
+		return -EPROTO;
+	}
+	if (r < 0)
+		return r;
+	if (message.type == MESSAGE_ERROR) {
+		connection_keep_complaint(connection, &message.error);
+		return message.error.error && message.error.error < 4096 ? -(int)message.error.error : -EPROTO;
+	}
+	return message.type == MESSAGE_WELCOME ? enter(connection, &message.welcome, packet->descriptors) : -EPROTO;
+}
+
 static int await_welcome(struct connection *connection, uint64_t deadline_ms)
 {
 	struct packet *packet = &connection->packet;
 	uint64_t now_ms = clock_ms();
-	struct message message;
 	int r;
 
 	r = channel_wait(connection->socket, POLLIN, (int)(deadline_ms > now_ms ? min_u64(deadline_ms - now_ms, INT_MAX) : 0));
@@ -222,13 +254,7 @@ static int await_welcome(struct connection *connection, uint64_t deadline_ms)
 		return r == 0 || r == -ECONNRESET ? -ENOTCONN : r;
 	}
 
-	r = message_decode(&message, packet->bytes, packet->n_bytes);
-	if (r == -EBADMSG || (!r && message_descriptors(&message) != packet->n_descriptors))
-		r = -EPROTO;
-	else if (!r && message.type == MESSAGE_ERROR)
-		r = message.error.error && message.error.error < 4096 ? -(int)message.error.error : -EPROTO;
-	else if (!r)
-		r = message.type == MESSAGE_WELCOME ? enter(connection, &message.welcome, packet->descriptors) : -EPROTO;
+	r = handle_welcome(connection, packet);
 	packet_deinit(packet);
 	return r;
 }
@@ -251,6 +277,7 @@ int connection_open(struct connection **new, const struct connection_options *op
 	_cleanup_(connection_unrefp) struct connection *connection = NULL;
 	int r;
 
+	options->complaint[0] = '\0';
 	connection = connection_new(options);
 	if (!connection)
 		return -ENOMEM;
@@ -263,6 +290,7 @@ int connection_open(struct connection **new, const struct connection_options *op
 	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
 		return r;
 	r = await_welcome(connection, deadline_ms);
+	memcpy(options->complaint, connection->complaint, COMPLAINT_SIZE);
 	if (r < 0)
 		return r;
 	/* The one who listens to the bell: the thread, or the program until connection_close(). */
@@ -291,6 +319,14 @@ static void unmap_idle(struct connection *connection)
 		pthread_mutex_unlock(&connection->lock);
 		discards_unmap(&discards);
 	} while (discards.slots.n);
+}
+
+void connection_keep_complaint(struct connection *connection, const struct message_error *error)
+{
+	size_t length = (size_t)min_u64(error->sentence.length, sizeof(connection->complaint) - 1);
+
+	memcpy(connection->complaint, error->sentence.data, length);
+	connection->complaint[length] = '\0';
 }
 
 void connection_fail(struct connection *connection)

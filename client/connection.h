@@ -25,6 +25,9 @@ struct pulse;
 struct smmap_client;
 struct smmap_stats;
 
+/* Room for what a server says with an error. */
+#define COMPLAINT_SIZE 512
+
 struct connection {
 	atomic_uint refs;
 	const struct smmap_client *owner; /* only to compare */
@@ -47,7 +50,7 @@ struct connection {
 	struct call *calls; /* that wait for an answer */
 	uint32_t last_serial;
 	bool reading; /* a thread is reading the socket */
-	char complaint[512];
+	char complaint[COMPLAINT_SIZE];
 	struct packet packet; /* of whoever is reading */
 
 	pthread_mutex_t bell_lock; /* of whoever answers the bell */
@@ -63,6 +66,7 @@ struct connection_options {
 	const char *name;
 	uint64_t max_mapped;
 	bool threaded;
+	char *complaint; /* where a server that does not let this client in has said why: room for COMPLAINT_SIZE bytes */
 };
 
 /* Where a cursor stands: a pinned lease. */
@@ -76,7 +80,7 @@ struct place {
 
 /*
  * Connects by @deadline_ms of clock_ms(). 0; -ENOTCONN if no server is there, -EAGAIN if it does not get round to it, -EPROTO if it speaks
- * another version; or another -errno.
+ * another version; or another -errno. What was said with an error is in options->complaint, which is empty otherwise.
  */
 int connection_open(struct connection **connection, const struct connection_options *options, uint64_t deadline_ms);
 
@@ -85,6 +89,9 @@ void connection_unref(struct connection *connection);
 
 /* Ends the conversation and its thread; what is pinned stays. Not from that thread. May be called again. */
 void connection_close(struct connection *connection);
+
+/* Keeps what the server says with an error. With the lock, or before anybody else has the connection. */
+void connection_keep_complaint(struct connection *connection, const struct message_error *error);
 
 /* The server is gone, or talks nonsense. May be called again. */
 void connection_fail(struct connection *connection);

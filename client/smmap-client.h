@@ -21,6 +21,7 @@
  *   -EMFILE     this process has no descriptor left
  *   -EBADF      the descriptor is not open for reading only
  *   -EINVAL     an argument is out of range, or the file is not a regular file
+ *   -EPROTO     the server is one of another version: smmap_client_complaint() tells which
  *
  * A client may be used by many threads at once; a cursor, and the buffers on it, by one thread at a time. Every pointer is
  * checked for NULL where that is said; elsewhere NULL is -EINVAL.

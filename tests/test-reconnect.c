@@ -9,6 +9,8 @@
 #include "tests/harness.h"
 
 #include "client/connection.h"
+#include "proto/channel.h"
+#include "proto/message.h"
 #include "proto/util.h"
 
 #include <fcntl.h>
@@ -439,6 +441,133 @@ START_TEST(test_interrupted)
 }
 END_TEST
 
+/* ---- another version ---- */
+
+/* A server of another time: answers one HELLO with a packet and any three descriptors, or with the end of the connection. */
+struct fake {
+	pthread_t thread;
+	int listener;
+	const void *bytes; /* NULL: none */
+	size_t n_bytes;
+	size_t n_descriptors;
+};
+
+static void *answer_hello(void *data)
+{
+	const struct fake *fake = data;
+	int socket = accept4(fake->listener, NULL, NULL, SOCK_CLOEXEC);
+	_cleanup_(freep) struct packet *packet = calloc(1, sizeof(*packet));
+
+	if (socket < 0 || !packet || channel_wait(socket, POLLIN, -1) != 1 || channel_receive(socket, packet) != 1)
+		return NULL;
+	if (fake->bytes)
+		channel_send(socket, fake->bytes, fake->n_bytes, (int[]){socket, socket, socket}, fake->n_descriptors);
+	close(socket);
+	return NULL;
+}
+
+static void start_fake(struct fake *fake)
+{
+	struct sockaddr_un address;
+	int length = channel_address(&address, "socket");
+
+	unlink("socket");
+	fake->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(bind(fake->listener, (struct sockaddr *)&address, (socklen_t)length), 0);
+	ck_assert_int_eq(listen(fake->listener, 1), 0);
+	ck_assert_int_eq(pthread_create(&fake->thread, NULL, answer_hello, fake), 0);
+}
+
+static void stop_fake(struct fake *fake)
+{
+	pthread_join(fake->thread, NULL);
+	close(fake->listener);
+	ck_assert_int_eq(unlink("socket"), 0);
+}
+
+static size_t encode(const struct message *message, char bytes[static MESSAGE_MAX_TEXT])
+{
+	int length = message_encode(message, bytes, MESSAGE_MAX_TEXT);
+
+	ck_assert_int_gt(length, 0);
+	return (size_t)length;
+}
+
+/* At first when a client is opened, then when one connects again whose cursors stand. */
+static void meet(struct fake fake, int error, const char *sentence)
+{
+	struct smmap_client_options of_client = {.socket = "socket"};
+	struct smmap_cursor *standing, *cursor;
+	struct smmap_client *another;
+	struct misser misser;
+	char said[512];
+	int before;
+
+	before = harness_count_descriptors();
+	start_fake(&fake);
+	ck_assert_int_eq(smmap_client_open(&another, &of_client), error);
+	stop_fake(&fake);
+	ck_assert_int_eq(harness_count_descriptors(), before);
+
+	start();
+	open_client(0, LONG_MS);
+	standing = open_cursor("file");
+	cursor = open_cursor("file");
+	ck_assert_int_eq(stand_on(standing, 0), 0);
+	harness_kill(&server);
+	start_fake(&fake);
+	if (error == -EPROTO) {
+		ck_assert_int_eq(stand_on(cursor, 1), error);
+		smmap_client_complaint(client, said, sizeof(said));
+		ck_assert_msg(strstr(said, sentence), "it says: %s", said);
+		stop_fake(&fake);
+		ck_assert_int_eq(stand_on(standing, 0), 0);
+		start();
+	} else {
+		/* It tries again, until there is one. */
+		start_missing(&misser, cursor);
+		stop_fake(&fake);
+		start();
+		pthread_join(misser.thread, NULL);
+		ck_assert_int_eq(misser.result, 0);
+	}
+
+	/* All is well with a server of this version, and there is nothing to complain of. */
+	ck_assert_int_eq(stand_on(cursor, 1), 0);
+	ck_assert_uint_eq(smmap_client_complaint(client, said, sizeof(said)), 0);
+	ck_assert_int_eq(stand_on(standing, 2), 0);
+	smmap_cursor_close(standing);
+	smmap_cursor_close(cursor);
+	smmap_client_close(client);
+	harness_stop(&server);
+	ck_assert_int_eq(harness_count_descriptors(), before);
+}
+
+START_TEST(test_other_version)
+{
+	struct message refusal = {
+		.type = MESSAGE_ERROR,
+		.error = {.error = EPROTO, .sentence = text_of("the server speaks version 7 of the protocol, the client version 1")},
+	};
+	struct message welcome = {
+		.type = MESSAGE_WELCOME,
+		.welcome = {.version = 7, .n_slots = 1024, .window_bytes = WINDOW, .limit_memory_bytes = 1, .limit_handles = 1, .limit_maps = 1},
+	};
+	/* [65, 1, 7, "new"] */
+	static const char unknown[] = "\x94\x41\x01\x07\xa3new";
+	char bytes[MESSAGE_MAX_TEXT];
+
+	harness_make_file("file", 8 * WINDOW);
+	ck_assert_str_eq(smmap_strerror(-EPROTO), "the other end speaks another protocol, or another version of it");
+	meet((struct fake){.bytes = bytes, .n_bytes = encode(&refusal, bytes)}, -EPROTO, "the server speaks version 7");
+	meet((struct fake){.bytes = bytes, .n_bytes = encode(&welcome, bytes), .n_descriptors = 3}, -EPROTO, "the server speaks version 7");
+	meet((struct fake){.bytes = unknown, .n_bytes = sizeof(unknown) - 1, .n_descriptors = 2}, -EPROTO, "not one of version 1");
+	meet((struct fake){.bytes = "rubbish", .n_bytes = 7}, -EPROTO, "not one of version 1");
+	/* One of this version that goes at this moment. */
+	meet((struct fake){.bytes = NULL}, -ENOTCONN, NULL);
+}
+END_TEST
+
 /* ---- no descriptors ---- */
 
 #define MOST_DESCRIPTORS 5
@@ -543,5 +672,6 @@ int main(void)
 	HARNESS_CASE(suite, "threads", test_deadline_of_each_thread, test_nobody_else_waits, test_closed_while_threads_wait);
 	HARNESS_CASE(suite, "descriptors", test_two_descriptors, test_descriptor_to_poll, test_no_descriptors);
 	HARNESS_CASE(suite, "signals", test_interrupted);
+	HARNESS_CASE(suite, "versions", test_other_version);
 	return harness_run(suite);
 }
