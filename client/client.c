@@ -129,14 +129,14 @@ static int reconnect(struct smmap_client *client, uint64_t deadline_ms)
 	do {
 		r = replace(client, deadline_ms);
 		now_ms = clock_ms();
-		again = (r == -ENOTCONN || r == -EAGAIN) && now_ms < deadline_ms && client->connection;
+		again = (r == -ENOTCONN || r == -EBUSY) && now_ms < deadline_ms && client->connection;
 		if (again)
 			condition_wait(&client->changed, &client->lock, min_u64(now_ms + pause_ms, deadline_ms));
 		pause_ms = min_u64(pause_ms * 2, RETRY_MOST_MS);
 	} while (again && client->connection);
 	client->connecting = false;
 	pthread_cond_broadcast(&client->changed);
-	return r == -EAGAIN ? -ENOTCONN : r;
+	return r == -EBUSY ? -ENOTCONN : r;
 }
 
 struct connection *client_connection(struct smmap_client *client)
@@ -214,10 +214,10 @@ int smmap_client_open(struct smmap_client **client, const struct smmap_client_op
 
 	/* A server that is there but busy is waited for, one that is not there isn't. */
 	deadline_ms = client_deadline(new);
-	while ((r = connect_once(new, deadline_ms, &new->connection, complaint)) == -EAGAIN && clock_ms() < deadline_ms)
+	while ((r = connect_once(new, deadline_ms, &new->connection, complaint)) == -EBUSY && clock_ms() < deadline_ms)
 		sleep_ms(RETRY_FIRST_MS);
 	if (r < 0)
-		return r == -EAGAIN ? -ETIMEDOUT : r;
+		return r == -EBUSY ? -ETIMEDOUT : r;
 	*client = take_ptr(new);
 	return 0;
 }

@@ -244,7 +244,7 @@ static int await_welcome(struct connection *connection, uint64_t deadline_ms)
 
 	r = channel_wait(connection->socket, POLLIN, (int)(deadline_ms > now_ms ? min_u64(deadline_ms - now_ms, INT_MAX) : 0));
 	if (r <= 0)
-		return r < 0 ? r : -EAGAIN;
+		return r < 0 ? r : -EBUSY;
 	/* Where the server did not read what was sent, that comes before what it has said. */
 	r = channel_receive(connection->socket, packet);
 	if (r == -ECONNRESET)
@@ -283,7 +283,7 @@ int connection_open(struct connection **new, const struct connection_options *op
 		return -ENOMEM;
 	connection->socket = address_connect(options->socket);
 	if (connection->socket < 0)
-		return connection->socket;
+		return connection->socket == -EAGAIN ? -EBUSY : connection->socket;
 
 	/* A server that turns this client away says so, and does not read what it sends. */
 	r = say_hello(connection, options->name);

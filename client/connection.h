@@ -79,8 +79,8 @@ struct place {
 };
 
 /*
- * Connects by @deadline_ms of clock_ms(). 0; -ENOTCONN if no server is there, -EAGAIN if it does not get round to it, -EPROTO if it speaks
- * another version; or another -errno. What was said with an error is in options->complaint, which is empty otherwise.
+ * Connects by @deadline_ms of clock_ms(). 0; -ENOTCONN if no server is there, -EBUSY if it does not get round to it, -EPROTO if it speaks
+ * another version, -EAGAIN if no thread could be started; or another -errno. What was said with an error is in options->complaint, which is empty otherwise.
  */
 int connection_open(struct connection **connection, const struct connection_options *options, uint64_t deadline_ms);
 

@@ -30,6 +30,8 @@ const char *smmap_strerror(int error)
 		return "no server is there: start smmapd, or run the program under `smmapd exec`";
 	case -ECHILD:
 		return "the client belongs to the parent process: open another one after a fork";
+	case -EAGAIN:
+		return "no thread could be started: this user or the system has as many as it may";
 	case -EMFILE:
 		return "this process has no descriptor left";
 	case -EBADF:

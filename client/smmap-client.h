@@ -19,6 +19,7 @@
  *   -ENOTCONN   no server is there
  *   -ECHILD     the client was opened before a fork, by the parent: open another one
  *   -EMFILE     this process has no descriptor left
+ *   -EAGAIN     the library's thread could not be started
  *   -EBADF      the descriptor is not open for reading only
  *   -EINVAL     an argument is out of range, or the file is not a regular file
  *   -EPROTO     the server is one of another version: smmap_client_complaint() tells which
