@@ -14,7 +14,7 @@ static int look(int fd, struct descriptor_facts *facts, uint16_t *mode)
 	struct statx stx;
 
 	/* Without AT_STATX_DONT_SYNC this would wait for the server of a network or FUSE file system. */
-	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO | STATX_SIZE | STATX_NLINK, &stx) < 0)
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO | STATX_SIZE | STATX_NLINK | STATX_BTIME, &stx) < 0)
 		return -errno;
 
 	*facts = (struct descriptor_facts){
@@ -23,6 +23,8 @@ static int look(int fd, struct descriptor_facts *facts, uint16_t *mode)
 		.size = stx.stx_size,
 		.deleted = !stx.stx_nlink,
 	};
+	if (stx.stx_mask & STATX_BTIME)
+		facts->birth_ns = (uint64_t)stx.stx_btime.tv_sec * 1000000000 + stx.stx_btime.tv_nsec;
 	*mode = stx.stx_mode;
 	return 0;
 }
@@ -50,5 +52,7 @@ int descriptor_look(int fd, struct descriptor_facts *facts)
 
 bool descriptor_same_file(const struct descriptor_facts *a, const struct descriptor_facts *b)
 {
-	return a->device == b->device && a->inode == b->inode;
+	bool same_birth = a->birth_ns == b->birth_ns || !a->birth_ns || !b->birth_ns;
+
+	return a->device == b->device && a->inode == b->inode && same_birth;
 }

@@ -14,6 +14,7 @@ struct descriptor_facts {
 	uint64_t device;
 	uint64_t inode;
 	uint64_t size;
+	uint64_t birth_ns; /* when the file was made; 0 where the file system does not tell */
 	bool deleted; /* no name leads to the file any more */
 };
 
@@ -26,7 +27,10 @@ int descriptor_check(int fd, struct descriptor_facts *facts);
 /* Fills *@facts of a descriptor that was checked before. 0 or -errno of statx(2). */
 int descriptor_look(int fd, struct descriptor_facts *facts);
 
-/* Whether a and b are of the same file, as far as device and inode can tell. */
+/*
+ * Whether a and b are of the same file. The number of an inode is given again when its file is gone, so the birth counts too, where both
+ * are known.
+ */
 bool descriptor_same_file(const struct descriptor_facts *a, const struct descriptor_facts *b);
 
 #endif

@@ -133,7 +133,7 @@ END_TEST
 
 START_TEST(test_same_file)
 {
-	struct descriptor_facts one, other, device;
+	struct descriptor_facts one, other, device, later;
 
 	harness_make_file("file", 10);
 	harness_make_file("other", 10);
@@ -149,6 +149,15 @@ START_TEST(test_same_file)
 	device = one;
 	device.device++;
 	ck_assert(!descriptor_same_file(&one, &device));
+
+	/* An inode that was given again. What no birth is known of can't be told apart by it. */
+	one.birth_ns = 1;
+	later = one;
+	later.birth_ns++;
+	ck_assert(!descriptor_same_file(&one, &later));
+	later.birth_ns = 0;
+	ck_assert(descriptor_same_file(&one, &later));
+	ck_assert(descriptor_same_file(&later, &one));
 }
 END_TEST
 
