@@ -41,6 +41,15 @@ static uint32_t remaining_ms(struct move *move)
 	return (uint32_t)(until_ms > now_ms ? until_ms - now_ms : 0);
 }
 
+/* Looks again as long as there is time, and once more in any case: then the server says what is in the way. */
+static int look_again(struct move *move)
+{
+	if (move->is_late)
+		return -ETIMEDOUT;
+	move->is_late = !remaining_ms(move);
+	return MOVE_AGAIN;
+}
+
 /* Asks for a lease. 0 and a place, which has no data past the end of the file; MOVE_AGAIN; or an error. */
 static int ask_lease(struct move *move, uint64_t offset, uint64_t length)
 {
@@ -67,11 +76,7 @@ static int ask_lease(struct move *move, uint64_t offset, uint64_t length)
 		return r;
 	if (call.answer.type == MESSAGE_REOPEN) {
 		file_detach(file, move->connection, move->file);
-		if (move->is_late)
-			return -ETIMEDOUT;
-		/* Once more in any case: then the server says what is in the way. */
-		move->is_late = !remaining_ms(move);
-		return MOVE_AGAIN;
+		return look_again(move);
 	}
 	if (call.answer.type != MESSAGE_LEASED)
 		return -EPROTO;
@@ -102,7 +107,15 @@ static int probe_end(struct move *move, uint64_t known)
 		return r;
 	if (probe.place.data)
 		connection_unpin(move->connection, &probe.place);
-	return atomic_load(&move->cursor->file->size) == known ? 0 : MOVE_AGAIN;
+	return atomic_load(&move->cursor->file->size) == known ? 0 : look_again(move);
+}
+
+/* Pins the lease that has the range, up to the @known end of the file; false if there is none. */
+static bool find(struct move *move, uint64_t offset, uint64_t end, uint64_t known)
+{
+	bool whole = move->cursor->whole;
+
+	return connection_find(move->connection, move->file, whole ? 0 : offset, whole ? known : min_u64(end, known), &move->place);
 }
 
 /* By a lease that is there: then *@hit is set. 0, MOVE_AGAIN, or an error. */
@@ -110,20 +123,19 @@ static int move_by_hit(struct move *move, uint64_t offset, size_t size, bool *hi
 {
 	uint64_t known = atomic_load(&move->cursor->file->size);
 	uint64_t end = size ? offset + size : offset + 1;
-	bool whole = move->cursor->whole;
-	int r = 0;
+	int r;
 
-	*hit = offset < known && connection_find(move->connection, move->file, whole ? 0 : offset, whole ? known : min_u64(end, known),
-						 &move->place);
-	if (!*hit)
-		return 0;
-	if (end > known)
-		r = probe_end(move, known);
-	if (r) {
+	*hit = offset < known && find(move, offset, end, known);
+	if (*hit && end > known) {
+		/* To ask may be to wait for room, and nothing is held meanwhile. */
 		connection_unpin(move->connection, &move->place);
-		return r;
+		r = probe_end(move, known);
+		if (r)
+			return r;
+		*hit = find(move, offset, end, known);
 	}
-	atomic_fetch_add_explicit(&move->cursor->client->hits, 1, memory_order_relaxed);
+	if (*hit)
+		atomic_fetch_add_explicit(&move->cursor->client->hits, 1, memory_order_relaxed);
 	return 0;
 }
 
@@ -163,7 +175,7 @@ static int try_move(struct move *move, uint64_t offset, size_t size)
 	/* It may have been granted for a file that was shorter, or is by now. */
 	if (!r && move->place.data && (offset < move->place.begin || offset >= move->place.end)) {
 		connection_unpin(move->connection, &move->place);
-		r = MOVE_AGAIN;
+		r = look_again(move);
 	}
 	if (r || !move->place.data)
 		connection_unref(move->connection);
