@@ -11,6 +11,9 @@
 
 #include <poll.h>
 
+/* The most messages that are taken off the bell at once: the caller, who is woken again for more, is not kept for ever. */
+#define MESSAGES_AT_ONCE 64
+
 /* Unmaps the leases of one message. The number of them. */
 static uint32_t unmap_recalled(struct connection *connection, const struct slot_list *slots)
 {
@@ -70,12 +73,11 @@ static int take_message(struct connection *connection, uint32_t *n)
 int connection_answer_bell(struct connection *connection)
 {
 	uint32_t n = 0;
-	int r;
+	int r = 1;
 
 	pthread_mutex_lock(&connection->bell_lock);
-	do
+	for (int i = 0; i < MESSAGES_AT_ONCE && r > 0; i++)
 		r = take_message(connection, &n);
-	while (r > 0);
 	pthread_mutex_unlock(&connection->bell_lock);
 	return r < 0 ? r : (int)n;
 }

@@ -23,6 +23,73 @@
 /* A share of the slots that is freed at once when all are used, so that this is rare. */
 #define SLOTS_SHARE 8
 
+/* More windows than any system has maps for. A lease of more would fill the memory here with their entries. */
+#define MAX_WINDOWS (1u << 20)
+
+/* ---- checking an answer ---- */
+
+/* Whether a request may be answered so. */
+static bool is_answer_to(uint32_t request, uint32_t answer)
+{
+	switch (answer) {
+	case MESSAGE_ERROR:
+		return true;
+	case MESSAGE_OPENED:
+		return request == MESSAGE_OPEN;
+	case MESSAGE_LEASED:
+	case MESSAGE_REOPEN:
+		return request == MESSAGE_LEASE;
+	case MESSAGE_CLOSED:
+		return request == MESSAGE_CLOSE;
+	case MESSAGE_FREED:
+		return request == MESSAGE_COLLECT || request == MESSAGE_DROP;
+	case MESSAGE_FIGURES:
+		return request == MESSAGE_STATUS;
+	default:
+		return false;
+	}
+}
+
+/* Whether a lease makes sense at all: on a slot of the board, on the grid, and not longer than the file. */
+static bool is_plausible(const struct connection *connection, const struct message_leased *leased)
+{
+	uint64_t end;
+
+	if (leased->file_size > INT64_MAX)
+		return false;
+	if (!leased->length)
+		return true;
+	return leased->lease.slot < connection->board.n_slots && !(leased->offset & (connection->server.window_bytes - 1)) &&
+	       !__builtin_add_overflow(leased->offset, leased->length, &end) && end <= leased->file_size;
+}
+
+/* Whether a plausible lease has all of what was asked for that the file has. */
+static bool covers(const struct message_leased *leased, const struct message_lease *asked)
+{
+	uint64_t end;
+
+	if (asked->offset >= leased->file_size)
+		return !leased->length;
+	if (__builtin_add_overflow(asked->offset, asked->length, &end))
+		end = UINT64_MAX;
+	return leased->offset <= asked->offset && leased->offset + leased->length >= min_u64(end, leased->file_size);
+}
+
+/* Whether a message is an answer that can be acted on; @request is NULL if nobody waits for it any more. */
+static bool makes_sense(const struct connection *connection, const struct message *message, const struct message *request)
+{
+	if (request && !is_answer_to(request->type, message->type))
+		return false;
+	switch (message->type) {
+	case MESSAGE_OPENED:
+		return message->opened.size <= INT64_MAX;
+	case MESSAGE_LEASED:
+		return is_plausible(connection, &message->leased) && (!request || covers(&message->leased, &request->lease));
+	default:
+		return message->type >= MESSAGE_ERROR;
+	}
+}
+
 /* ---- handling an answer ---- */
 
 /* Maps what was granted, and notes it. 0 or -errno. */
@@ -48,7 +115,7 @@ static int make_room_and_map_lease(struct connection *connection, struct lease *
 {
 	int r;
 
-	if (lease->length > SIZE_MAX / 2)
+	if (lease->length > SIZE_MAX / 2 || lease->length / connection->server.window_bytes > MAX_WINDOWS)
 		return -ENOMEM;
 	r = map_lease(connection, lease, fd);
 	if (r != -ENOMEM)
@@ -80,17 +147,34 @@ static void unmap_victims(struct connection *connection, const struct slot_list 
 	connection_discard(connection, &victims);
 }
 
-/* Unmaps what has to go for it, then maps and notes a lease. @call is NULL if nobody waits for it any more. */
+static bool is_mapped(struct connection *connection, uint32_t slot)
+{
+	bool mapped;
+
+	pthread_mutex_lock(&connection->lock);
+	mapped = connection->leases.leases[slot].mapped;
+	pthread_mutex_unlock(&connection->lock);
+	return mapped;
+}
+
+/*
+ * Unmaps what has to go for it, then maps and notes a lease. @call is NULL if nobody waits for it any more. 0; -EPROTO if the slot has a lease that is mapped; or -errno, and it is given back.
+ */
 static int take_lease(struct connection *connection, const struct message_leased *leased, int fd, struct call *call)
 {
-	struct lease lease = {.ref = leased->lease, .file = call ? call->file : 0, .offset = leased->offset, .length = leased->length};
-	int r;
+	struct lease lease = {.ref = leased->lease, .offset = leased->offset, .length = leased->length};
+	int r = -ETIMEDOUT;
 
 	unmap_victims(connection, &leased->victims);
 	if (!leased->length)
 		return 0;
+	if (is_mapped(connection, leased->lease.slot))
+		return -EPROTO;
 
-	r = call ? make_room_and_map_lease(connection, &lease, fd) : -ETIMEDOUT;
+	if (call) {
+		lease.file = call->request->lease.file;
+		r = make_room_and_map_lease(connection, &lease, fd);
+	}
 	if (r < 0)
 		return_lease(connection, &leased->lease);
 	else
@@ -109,23 +193,16 @@ static void return_file(struct connection *connection, uint64_t file)
 		channel_send(connection->socket, bytes, (size_t)length, NULL, 0);
 }
 
-/* Whether a lease makes sense at all: on a slot of the board, on the grid, and not longer than the file. */
-static bool is_plausible(const struct connection *connection, const struct message_leased *leased)
-{
-	uint64_t end;
-
-	if (!leased->length)
-		return true;
-	return leased->lease.slot < connection->board.n_slots && !(leased->offset & (connection->server.window_bytes - 1)) &&
-	       !__builtin_add_overflow(leased->offset, leased->length, &end) && end <= leased->file_size && end <= INT64_MAX;
-}
-
 /* Hands an answer to the call that waits for it. With the lock. */
 static void complete(struct connection *connection, struct call *call, const struct message *message, int error)
 {
+	struct text *rows = &call->answer.figures.rows;
+
 	call->answer = *message;
 	call->error = error;
 	call->done = true;
+	if (error < 0)
+		return;
 	if (message->type == MESSAGE_ERROR) {
 		uint32_t number = message->error.error;
 
@@ -133,18 +210,43 @@ static void complete(struct connection *connection, struct call *call, const str
 		connection_keep_complaint(connection, &message->error);
 	}
 	if (message->type == MESSAGE_FIGURES) {
-		struct text *rows = &call->answer.figures.rows;
-
 		if (rows->length > call->rows_size)
 			call->error = -EPROTO;
-		else
+		else if (rows->length)
 			memcpy(call->rows, rows->data, rows->length);
 		rows->data = call->rows;
 	}
 }
 
+/* The call that waits for this answer, which has to stay until it is complete; NULL if none does. One answer is all it gets. */
+static struct call *find_call(struct connection *connection, uint32_t serial)
+{
+	struct call *call;
+
+	pthread_mutex_lock(&connection->lock);
+	DL_FOREACH(connection->calls, call)
+		if (call->request->serial == serial && !call->done)
+			break;
+	if (call)
+		call->handling = true;
+	pthread_mutex_unlock(&connection->lock);
+	return call;
+}
+
+/* Acts on an answer that came with as many descriptors as it should have. 0 or -errno for the call. */
+static int act(struct connection *connection, const struct message *message, const struct packet *packet, struct call *call)
+{
+	if (!makes_sense(connection, message, call ? call->request : NULL))
+		return -EPROTO;
+	if (message->type == MESSAGE_LEASED)
+		return take_lease(connection, &message->leased, packet->descriptors[0], call);
+	if (message->type == MESSAGE_OPENED && !call)
+		return_file(connection, message->opened.file);
+	return 0;
+}
+
 /* Handles one packet. 0, or -errno if the connection makes no sense any more. */
-static int handle_packet(struct connection *connection, struct packet *packet)
+static int handle_packet(struct connection *connection, const struct packet *packet)
 {
 	struct message message;
 	struct call *call;
@@ -153,27 +255,14 @@ static int handle_packet(struct connection *connection, struct packet *packet)
 	r = message_decode(&message, packet->bytes, packet->n_bytes);
 	if (r < 0)
 		return r;
-	if (message.type < MESSAGE_ERROR || message_descriptors(&message) != packet->n_descriptors)
-		return -EPROTO;
-	if (message.type == MESSAGE_LEASED && !is_plausible(connection, &message.leased))
-		return -EPROTO;
-
-	pthread_mutex_lock(&connection->lock);
-	DL_SEARCH_SCALAR(connection->calls, call, serial, message.serial);
-	if (call)
-		call->handling = true;
-	pthread_mutex_unlock(&connection->lock);
-
-	if (message.type == MESSAGE_LEASED)
-		r = take_lease(connection, &message.leased, packet->descriptors[0], call);
-	else if (message.type == MESSAGE_OPENED && !call)
-		return_file(connection, message.opened.file);
+	call = find_call(connection, message.serial);
+	r = packet->n_descriptors == message_descriptors(&message) ? act(connection, &message, packet, call) : -EPROTO;
 	if (call) {
 		pthread_mutex_lock(&connection->lock);
 		complete(connection, call, &message, r);
 		pthread_mutex_unlock(&connection->lock);
 	}
-	return 0;
+	return r == -EPROTO ? r : 0;
 }
 
 /* ---- reading for all ---- */
@@ -291,8 +380,7 @@ static int run(struct call *call, struct connection *connection, struct message 
 	pthread_mutex_lock(&connection->lock);
 	connection->complaint[0] = '\0';
 	request->serial = ++connection->last_serial;
-	call->serial = request->serial;
-	call->file = lease ? request->lease.file : 0;
+	call->request = request;
 	call->done = call->handling = false;
 	DL_APPEND(connection->calls, call);
 	pthread_mutex_unlock(&connection->lock);

@@ -18,8 +18,7 @@ struct call {
 	char *rows;            /* the caller's room for figures, if it asks for some */
 	size_t rows_size;
 
-	uint32_t serial;
-	uint64_t file; /* that a lease is asked of */
+	const struct message *request; /* while it runs */
 	bool handling; /* the answer is here and being handled: the call must stay */
 	bool done;
 	int error;
@@ -28,8 +27,8 @@ struct call {
 
 /*
  * Sends @request, with a descriptor unless it is -1, and waits for the answer, which the server must have given by @deadline_ms of
- * clock_ms(). 0 and call->answer; -ENOTCONN if the connection is dead, or the server does not answer, which ends it; or what the server
- * refused with. A lease that was granted is mapped and pinned.
+ * clock_ms(). 0 and call->answer, which is of a type that answers this request; -ENOTCONN if the connection is dead, or the server does not
+ * answer, which ends it; -EPROTO if the answer makes no sense, which ends it too; or what the server refused with. A lease that was granted is mapped and pinned.
  */
 int call_run(struct call *call, struct connection *connection, struct message *request, int descriptor, uint64_t deadline_ms);
 

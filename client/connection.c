@@ -203,7 +203,7 @@ static int enter(struct connection *connection, const struct message_welcome *we
 		complain_of_version(connection, welcome->version);
 		return -EPROTO;
 	}
-	if (!welcome->n_slots || !welcome->window_bytes || welcome->window_bytes & (welcome->window_bytes - 1))
+	if (welcome->window_bytes < page_size() || welcome->window_bytes & (welcome->window_bytes - 1))
 		return -EPROTO;
 	connection->server = *welcome;
 	r = board_attach(&connection->board, welcome->n_slots, descriptors[0]);

@@ -122,8 +122,6 @@ static int say_open(struct file *file, struct connection *connection, int fd, ui
 	r = call_run(&call, connection, &request, fd, deadline_ms);
 	if (r < 0)
 		return r;
-	if (call.answer.type != MESSAGE_OPENED)
-		return -EPROTO;
 
 	connection_unref(file->connection);
 	file->connection = connection_ref(connection);

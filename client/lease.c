@@ -189,6 +189,9 @@ bool lease_table_take(struct lease_table *table, const struct slot_ref *ref, str
 	lease = &table->leases[ref->slot];
 	if (!lease->mapped || lease->ref.generation != ref->generation)
 		return false;
+	/* Only what is claimed can be taken back: that has no pin. */
+	if (!board_is_claimed(&table->board->slots[ref->slot], ref->generation))
+		return false;
 	take(table, lease, discards);
 	return true;
 }

@@ -62,7 +62,10 @@ struct lease *lease_table_find(struct lease_table *table, uint64_t file, uint64_
 /* Puts a lease that was just mapped in its record. 0, or -ENOMEM with nothing done. */
 int lease_table_add(struct lease_table *table, const struct lease *lease);
 
-/* Takes a lease that the server has taken back out, for unmapping. False if it is not there (any more), or if @discards is full. */
+/*
+ * Takes a lease that the server has taken back out, for unmapping. False if it is not there (any more), if nobody has claimed it, or if
+ * @discards is full.
+ */
 bool lease_table_take(struct lease_table *table, const struct slot_ref *ref, struct discards *discards);
 
 /* Claims and takes out one lease, unless it is pinned. One that the server has claimed need not wait for the bell. */

@@ -78,8 +78,6 @@ static int ask_lease(struct move *move, uint64_t offset, uint64_t length)
 		file_detach(file, move->connection, move->file);
 		return look_again(move);
 	}
-	if (call.answer.type != MESSAGE_LEASED)
-		return -EPROTO;
 
 	atomic_store(&file->size, call.answer.leased.file_size);
 	move->place = (struct place){

@@ -51,6 +51,8 @@ int board_attach(struct board *board, uint32_t n_slots, int fd)
 	void *memory;
 	int r;
 
+	if (!n_slots || n_slots > BOARD_MAX_SLOTS)
+		return -EPROTO;
 	r = memory_attach(fd, board_bytes(n_slots), PROT_READ | PROT_WRITE, &memory);
 	if (r < 0)
 		return r;
@@ -166,6 +168,13 @@ const uint32_t *board_watch(const struct board_slot *slot)
 	const uint32_t *halves = (const uint32_t *)&slot->state;
 
 	return &halves[__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__];
+}
+
+bool board_is_claimed(const struct board_slot *slot, uint32_t generation)
+{
+	uint64_t state = atomic_load_explicit(&slot->state, memory_order_acquire);
+
+	return generation_of(state) == generation && state & CLAIMED;
 }
 
 bool board_is_pinned(const struct board_slot *slot)

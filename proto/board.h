@@ -35,6 +35,9 @@ struct board_slot {
 	_Atomic uint32_t pinned_since;          /* the pulse's second in which the oldest pin began */
 };
 
+/* More make no sense, and no size that is computed from a number up to this overflows. */
+#define BOARD_MAX_SLOTS (1u << 20)
+
 struct board {
 	struct board_slot *slots;
 	uint32_t n_slots;
@@ -52,7 +55,10 @@ enum board_claim {
 /* Creates the memory for @n_slots slots, sealed against shrinking and growing, and maps it; *@fd is the caller's. 0 or -errno. */
 int board_create(struct board *board, uint32_t n_slots, int *fd);
 
-/* Maps the memory behind @fd, which stays the caller's, after checking its seals and size. 0, -EPROTO, or -errno of mmap(2). */
+/*
+ * Maps the memory behind @fd, which stays the caller's. 0; -EPROTO if its seals or size are not those of a board, or there are no slots, or
+ * more than BOARD_MAX_SLOTS; or -errno of mmap(2).
+ */
 int board_attach(struct board *board, uint32_t n_slots, int fd);
 
 /* Unmaps it; fine for one that is all zero. */
@@ -96,6 +102,9 @@ const uint32_t *board_watch(const struct board_slot *slot);
 
 /* Puts memory that was never written where the board is: in a child after a fork, which must not touch its parent's. */
 void board_forget(const struct board *board);
+
+/* Whether the lease of @generation is one that a side has claimed. */
+bool board_is_claimed(const struct board_slot *slot, uint32_t generation);
 
 bool board_is_pinned(const struct board_slot *slot);
 bool board_is_stale(const struct board_slot *slot);

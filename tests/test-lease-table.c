@@ -135,6 +135,7 @@ START_TEST(test_superseded)
 	ck_assert_ptr_eq(lease_table_find(&table, 1, 2 * WINDOW - 1, 2 * WINDOW + 1), wide);
 	add(4, 1, WINDOW, WINDOW);
 	ck_assert_ptr_eq(table.superseded, wide);
+	ck_assert_int_eq(board_claim(&board.slots[wide->ref.slot], BOARD_SERVER), BOARD_CLAIM_WON);
 	ck_assert(lease_table_take(&table, &wide->ref, &discards));
 	unmap_discards(1);
 	ck_assert_ptr_null(table.superseded);
@@ -157,6 +158,11 @@ START_TEST(test_take)
 	ck_assert(!lease_table_take(&table, &(struct slot_ref){.slot = 4}, &discards));
 	ck_assert(!lease_table_take(&table, &(struct slot_ref){.slot = 6}, &discards));
 	ck_assert(!lease_table_take(&table, &(struct slot_ref){.slot = UINT32_MAX}, &discards));
+	/* Pinned, and then idle, but not claimed. */
+	ck_assert(!lease_table_take(&table, &ref, &discards));
+	unpin(lease, 1);
+	ck_assert(!lease_table_take(&table, &ref, &discards));
+	ck_assert_int_eq(board_claim(&board.slots[5], BOARD_SERVER), BOARD_CLAIM_WON);
 	ck_assert_uint_eq(discards.slots.n, 0);
 	ck_assert(lease_table_take(&table, &ref, &discards));
 	ck_assert(!lease_table_take(&table, &ref, &discards));
@@ -171,9 +177,9 @@ START_TEST(test_take)
 	unmap_discards(1);
 
 	/* The slot's next lease. */
-	unpin(lease, 1);
 	board_free(&board.slots[5]);
-	add(5, 2, 0, WINDOW);
+	unpin(add(5, 2, 0, WINDOW), 2);
+	ck_assert_int_eq(board_claim(&board.slots[5], BOARD_CLIENT), BOARD_CLAIM_WON);
 	ck_assert(!lease_table_take(&table, &ref, &discards));
 	ref.generation = 1;
 	ck_assert(lease_table_take(&table, &ref, &discards));
