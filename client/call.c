@@ -158,7 +158,8 @@ static bool is_mapped(struct connection *connection, uint32_t slot)
 }
 
 /*
- * Unmaps what has to go for it, then maps and notes a lease. @call is NULL if nobody waits for it any more. 0; -EPROTO if the slot has a lease that is mapped; or -errno, and it is given back.
+ * Unmaps what has to go for it, then maps and notes a lease. @fd is -1 if there was no room for it here, and @call is NULL if nobody waits
+ * for it any more. 0; -EPROTO if the slot has a lease that is mapped; or -errno, and it is given back.
  */
 static int take_lease(struct connection *connection, const struct message_leased *leased, int fd, struct call *call)
 {
@@ -173,7 +174,7 @@ static int take_lease(struct connection *connection, const struct message_leased
 
 	if (call) {
 		lease.file = call->request->lease.file;
-		r = make_room_and_map_lease(connection, &lease, fd);
+		r = fd >= 0 ? make_room_and_map_lease(connection, &lease, fd) : -EMFILE;
 	}
 	if (r < 0)
 		return_lease(connection, &leased->lease);
@@ -233,7 +234,7 @@ static struct call *find_call(struct connection *connection, uint32_t serial)
 	return call;
 }
 
-/* Acts on an answer that came with as many descriptors as it should have. 0 or -errno for the call. */
+/* Acts on an answer that came with as many descriptors as it should have, or as there was room for. 0 or -errno for the call. */
 static int act(struct connection *connection, const struct message *message, const struct packet *packet, struct call *call)
 {
 	if (!makes_sense(connection, message, call ? call->request : NULL))
@@ -245,18 +246,23 @@ static int act(struct connection *connection, const struct message *message, con
 	return 0;
 }
 
-/* Handles one packet. 0, or -errno if the connection makes no sense any more. */
-static int handle_packet(struct connection *connection, const struct packet *packet)
+/*
+ * Handles one packet, of which descriptors @are_missing if this process had none left. 0, or -errno if the connection makes no sense any
+ * more.
+ */
+static int handle_packet(struct connection *connection, const struct packet *packet, bool are_missing)
 {
 	struct message message;
 	struct call *call;
+	size_t n;
 	int r;
 
 	r = message_decode(&message, packet->bytes, packet->n_bytes);
 	if (r < 0)
 		return r;
 	call = find_call(connection, message.serial);
-	r = packet->n_descriptors == message_descriptors(&message) ? act(connection, &message, packet, call) : -EPROTO;
+	n = message_descriptors(&message);
+	r = packet->n_descriptors == n || (are_missing && packet->n_descriptors < n) ? act(connection, &message, packet, call) : -EPROTO;
 	if (call) {
 		pthread_mutex_lock(&connection->lock);
 		complete(connection, call, &message, r);
@@ -294,8 +300,8 @@ static int read_packet(struct connection *connection, uint64_t deadline_ms)
 	r = channel_receive(connection->socket, &connection->packet);
 	if (r == -EAGAIN)
 		return 0;
-	if (r > 0)
-		r = handle_packet(connection, &connection->packet);
+	if (r > 0 || r == -EMFILE)
+		r = handle_packet(connection, &connection->packet, r == -EMFILE);
 	else if (r == 0)
 		r = -ENOTCONN;
 	packet_deinit(&connection->packet);

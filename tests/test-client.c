@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -548,6 +549,49 @@ START_TEST(test_stopped_client)
 }
 END_TEST
 
+/* The descriptor of a lease is lost, and nothing but that: the connection lives, and the lease is given back. */
+START_TEST(test_no_descriptor_left)
+{
+	struct smmap_cursor *cursor, *standing, *other;
+	struct smmap_client *client;
+	struct rlimit saved, limit;
+	struct smmap_stats stats;
+
+	start();
+	harness_make_file("file", 8 * WINDOW);
+	client = open_client(0, 0);
+	cursor = open_cursor(client, "file");
+	standing = open_cursor(client, "file");
+	ck_assert_int_eq(smmap_cursor_use(standing, 0, 10), 10);
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &saved), 0);
+	/* All below this one are taken. */
+	limit = (struct rlimit){.rlim_cur = (rlim_t)open("file", O_RDONLY | O_CLOEXEC), .rlim_max = saved.rlim_max};
+	close((int)limit.rlim_cur);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	/* More often than there is room for leases. */
+	for (int i = 0; i < 100; i++) {
+		ck_assert_int_eq(smmap_cursor_use(cursor, 2 * WINDOW, 10), -EMFILE);
+		ck_assert(!smmap_cursor_is_valid(cursor));
+		ck_assert_int_eq(smmap_cursor_use(standing, 5, 10), 10);
+	}
+	ck_assert_int_eq(smmap_cursor_open(&other, client, "file", 0), -EMFILE);
+	ck_assert_int_eq(smmap_cursor_use(cursor, 3, 10), 10);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &saved), 0);
+
+	ck_assert_int_eq(smmap_client_stats(client, &stats), 0);
+	ck_assert_uint_eq(stats.leases, 1);
+	ck_assert_uint_eq(harness_figure(&server, "usage.leases"), 1);
+	ck_assert_uint_eq(harness_figure(&server, "usage.pinned_bytes"), WINDOW);
+	ck_assert_uint_eq(harness_figure(&server, "counters.protocol_errors"), 0);
+	ck_assert_int_eq(smmap_cursor_use(cursor, 2 * WINDOW, 10), 10);
+	smmap_cursor_close(standing);
+	smmap_cursor_close(cursor);
+	smmap_client_close(client);
+	harness_stop(&server);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("client");
@@ -555,6 +599,7 @@ int main(void)
 	HARNESS_CASE(suite, "opening", test_no_server, test_options, test_strerror);
 	HARNESS_CASE(suite, "telling", test_stats_and_collect, test_max_mapped, test_complaint);
 	HARNESS_CASE(suite, "threads and forks", test_no_thread, test_threads, test_fork);
-	HARNESS_CASE(suite, "ends", test_restart, test_inode_given_again, test_closed_before_its_cursors, test_stopped_client);
+	HARNESS_CASE(suite, "ends", test_restart, test_inode_given_again, test_closed_before_its_cursors, test_stopped_client,
+		     test_no_descriptor_left);
 	return harness_run(suite);
 }
