@@ -158,10 +158,10 @@ static bool is_mapped(struct connection *connection, uint32_t slot)
 }
 
 /*
- * Unmaps what has to go for it, then maps and notes a lease. @fd is -1 if there was no room for it here, and @call is NULL if nobody waits
+ * Unmaps what has to go for it, then maps and notes a lease. *@fd is -1 if there was no room for it here, and @call is NULL if nobody waits
  * for it any more. 0; -EPROTO if the slot has a lease that is mapped; or -errno, and it is given back.
  */
-static int take_lease(struct connection *connection, const struct message_leased *leased, int fd, struct call *call)
+static int take_lease(struct connection *connection, const struct message_leased *leased, int *fd, struct call *call)
 {
 	struct lease lease = {.ref = leased->lease, .offset = leased->offset, .length = leased->length};
 	int r = -ETIMEDOUT;
@@ -174,13 +174,16 @@ static int take_lease(struct connection *connection, const struct message_leased
 
 	if (call) {
 		lease.file = call->request->lease.file;
-		r = fd >= 0 ? make_room_and_map_lease(connection, &lease, fd) : -EMFILE;
+		r = *fd >= 0 ? make_room_and_map_lease(connection, &lease, *fd) : -EMFILE;
 	}
-	if (r < 0)
+	if (r < 0) {
 		return_lease(connection, &leased->lease);
-	else
-		call->address = lease.address;
-	return r;
+		return r;
+	}
+	call->address = lease.address;
+	if (call->descriptor)
+		*call->descriptor = take_fd(fd);
+	return 0;
 }
 
 /* Ends an opening that nobody wants. The answer finds nobody either. */
@@ -235,12 +238,12 @@ static struct call *find_call(struct connection *connection, uint32_t serial)
 }
 
 /* Acts on an answer that came with as many descriptors as it should have, or as there was room for. 0 or -errno for the call. */
-static int act(struct connection *connection, const struct message *message, const struct packet *packet, struct call *call)
+static int act(struct connection *connection, const struct message *message, struct packet *packet, struct call *call)
 {
 	if (!makes_sense(connection, message, call ? call->request : NULL))
 		return -EPROTO;
 	if (message->type == MESSAGE_LEASED)
-		return take_lease(connection, &message->leased, packet->descriptors[0], call);
+		return take_lease(connection, &message->leased, &packet->descriptors[0], call);
 	if (message->type == MESSAGE_OPENED && !call)
 		return_file(connection, message->opened.file);
 	return 0;
@@ -250,7 +253,7 @@ static int act(struct connection *connection, const struct message *message, con
  * Handles one packet, of which descriptors @are_missing if this process had none left. 0, or -errno if the connection makes no sense any
  * more.
  */
-static int handle_packet(struct connection *connection, const struct packet *packet, bool are_missing)
+static int handle_packet(struct connection *connection, struct packet *packet, bool are_missing)
 {
 	struct message message;
 	struct call *call;

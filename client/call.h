@@ -15,6 +15,7 @@ struct connection;
 struct call {
 	struct message answer; /* its texts are gone, but for figures */
 	void *address;         /* of a lease that was granted: its map */
+	int *descriptor;       /* where the caller wants the lease's, and then owns it; NULL if it doesn't */
 	char *rows;            /* the caller's room for figures, if it asks for some */
 	size_t rows_size;
 

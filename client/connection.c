@@ -459,11 +459,6 @@ const uint32_t *connection_watch(const struct connection *connection, const stru
 	return board_watch(slot_of(connection, place->slot));
 }
 
-void connection_mark_stale(const struct connection *connection, const struct place *place)
-{
-	board_mark_stale(slot_of(connection, place->slot));
-}
-
 /* ---- letting go ---- */
 
 void connection_release(struct connection *connection, const struct slot_list *slots)

@@ -123,9 +123,6 @@ bool connection_is_stale(const struct connection *connection, const struct place
 /* Where the lease's generation can be watched: see board_watch(). */
 const uint32_t *connection_watch(const struct connection *connection, const struct place *place);
 
-/* This client has seen that it has. */
-void connection_mark_stale(const struct connection *connection, const struct place *place);
-
 /* Tells the server that leases are unmapped. If it can't be told, it is gone, and takes all back. */
 void connection_release(struct connection *connection, const struct slot_list *slots);
 

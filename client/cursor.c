@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Cursors: their life, where they stand, and what is asked of them. How one gets to a place is in move.c. */
+/* Cursors: their life, where they stand, and what is asked of them. How one gets to a place is in move.c, copying in read.c. */
 #include "config.h"
 
 #include "client/cursor.h"
@@ -10,13 +10,9 @@
 
 #include <limits.h>
 #include <sys/mman.h>
-#include <sys/uio.h>
 
 /* Windows that a cursor which runs forward asks for in addition, as far as there is room anyway. */
 #define AHEAD_WINDOWS 3
-
-/* The kernel copies no more than 2 GiB at once. */
-#define COPY_PIECE (1u << 30)
 
 /* ---- life ---- */
 
@@ -185,66 +181,6 @@ void smmap_cursor_unuse(struct smmap_cursor *cursor)
 	connection_unpin(cursor->connection, &cursor->place);
 	connection_unref(take_ptr(cursor->connection));
 	cursor->head = (struct smmap_cursor_head){0};
-}
-
-/*
- * Copies the first @size bytes of where the cursor stands. The kernel does it, and stops where the file was truncated; this thread
- * would be killed there. 0, -ESTALE, or -errno of process_vm_readv(2).
- */
-static int copy_bytes(const struct smmap_cursor *cursor, char *to, size_t size)
-{
-	const char *from = smmap_cursor_data(cursor);
-
-	for (size_t done = 0; done < size;) {
-		size_t piece = (size_t)min_u64(size - done, COPY_PIECE);
-		struct iovec local = {.iov_base = to + done, .iov_len = piece};
-		struct iovec remote = {.iov_base = (void *)(uintptr_t)(from + done), .iov_len = piece};
-		ssize_t n = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
-
-		if (n < 0 && errno != EFAULT)
-			return -errno;
-		if (n < (ssize_t)piece) {
-			/* The server has not noticed yet: the next use asks it. */
-			connection_mark_stale(cursor->connection, &cursor->place);
-			return -ESTALE;
-		}
-		done += piece;
-	}
-	return 0;
-}
-
-ssize_t smmap_cursor_read(struct smmap_cursor *cursor, void *to, size_t size, uint64_t offset)
-{
-	size_t done = 0;
-
-	if (!to && size)
-		return -EINVAL;
-	if (!size) {
-		int r = cursor_check(cursor);
-
-		return r < 0 ? r : 0;
-	}
-	if (size > SSIZE_MAX || offset > INT64_MAX || size > INT64_MAX - offset)
-		return -EINVAL;
-
-	while (done < size) {
-		size_t piece;
-		ssize_t n;
-		int r;
-
-		/* As much as the window holds: then any size fits. */
-		n = smmap_cursor_use(cursor, offset + done, 0);
-		if (n <= 0)
-			return n < 0 ? n : (ssize_t)done;
-		piece = (size_t)min_u64((uint64_t)n, size - done);
-		r = copy_bytes(cursor, (char *)to + done, piece);
-		if (r < 0) {
-			smmap_cursor_unuse(cursor);
-			return r;
-		}
-		done += piece;
-	}
-	return (ssize_t)done;
 }
 
 int smmap_cursor_advise(struct smmap_cursor *cursor, enum smmap_advice advice)

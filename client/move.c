@@ -22,7 +22,8 @@ struct move {
 	uint64_t file;                 /* its id there */
 	uint64_t deadline_ms;          /* 0 as long as nobody asked: a hit needs no clock */
 	bool is_late;                  /* the deadline has passed: this is the last attempt */
-	struct place place; /* when it is there: pinned */
+	int *fd;                       /* where the descriptor of a new lease goes; NULL if any lease will do */
+	struct place place;            /* when it is there: pinned */
 };
 
 enum { MOVE_AGAIN = 1 }; /* what is known has changed: look again */
@@ -65,7 +66,7 @@ static int ask_lease(struct move *move, uint64_t offset, uint64_t length)
 				.ahead = move->cursor->ahead,
 			},
 	};
-	struct call call = {0};
+	struct call call = {.descriptor = move->fd};
 	int r;
 
 	r = call_run(&call, move->connection, &request, -1, deadline(move));
@@ -143,7 +144,7 @@ static int move_by_miss(struct move *move, uint64_t offset, size_t size)
 	int r;
 
 	atomic_fetch_add_explicit(&cursor->client->misses, 1, memory_order_relaxed);
-	if (!cursor->whole)
+	if (!cursor->whole || move->fd)
 		return ask_lease(move, offset, size ? size : 1);
 
 	r = offset < atomic_load(&cursor->file->size) ? ask_lease(move, 0, INT64_MAX) : ask_lease(move, offset, 1);
@@ -159,7 +160,7 @@ static int move_by_miss(struct move *move, uint64_t offset, size_t size)
 static int try_move(struct move *move, uint64_t offset, size_t size)
 {
 	struct file *file = move->cursor->file;
-	bool hit;
+	bool hit = false;
 	int r = 0;
 
 	if (!file_is_attached(file, &move->connection, &move->file))
@@ -167,7 +168,8 @@ static int try_move(struct move *move, uint64_t offset, size_t size)
 	if (r < 0)
 		return r;
 	move->place = (struct place){0};
-	r = move_by_hit(move, offset, size, &hit);
+	if (!move->fd)
+		r = move_by_hit(move, offset, size, &hit);
 	if (!r && !hit)
 		r = move_by_miss(move, offset, size);
 	/* It may have been granted for a file that was shorter, or is by now. */
@@ -180,9 +182,9 @@ static int try_move(struct move *move, uint64_t offset, size_t size)
 	return r;
 }
 
-ssize_t cursor_move(struct smmap_cursor *cursor, uint64_t offset, size_t size)
+ssize_t cursor_move_anew(struct smmap_cursor *cursor, uint64_t offset, size_t size, int *fd)
 {
-	struct move move = {.cursor = cursor};
+	struct move move = {.cursor = cursor, .fd = fd};
 	uint64_t there;
 	int r;
 
@@ -196,4 +198,9 @@ ssize_t cursor_move(struct smmap_cursor *cursor, uint64_t offset, size_t size)
 	cursor->place = move.place;
 	there = min_u64(move.place.end - offset, SSIZE_MAX);
 	return (ssize_t)(size ? min_u64(there, size) : there);
+}
+
+ssize_t cursor_move(struct smmap_cursor *cursor, uint64_t offset, size_t size)
+{
+	return cursor_move_anew(cursor, offset, size, NULL);
 }

@@ -184,8 +184,8 @@ void smmap_cursor_unuse(struct smmap_cursor *cursor);
 
 /*
  * Copies @size bytes at @offset of the file to @to, moving the cursor as it goes, and returns how many: fewer at the end of the
- * file, 0 past it. Also over more than the limits allow in one piece. Never raises SIGBUS: -ESTALE if the file is truncated
- * underneath.
+ * file, 0 past it. Also over more than the limits allow in one piece. Never raises SIGBUS: -ESTALE if the file was truncated
+ * underneath, -EFAULT if @to can't be written to, and -EIO or another errno value of pread(2) if the file can't be read.
  */
 ssize_t smmap_cursor_read(struct smmap_cursor *cursor, void *to, size_t size, uint64_t offset);
 
