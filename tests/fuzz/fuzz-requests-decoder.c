@@ -22,6 +22,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	request_init(&request, NULL, &message, &fd, NOW_MS);
 	require(request.deadline_ms >= NOW_MS && request.deadline_ms <= NOW_MS + REQUEST_MAX_DEADLINE_MS);
-	request_deinit(&request);
+	request_deinit(&request, NULL);
 	return 0;
 }

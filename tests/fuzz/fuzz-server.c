@@ -33,6 +33,9 @@
 /* More would not reach more, and take longer. */
 #define MAX_STEPS 128
 
+/* Descriptors: no client is held for them. */
+#define MANY 10000
+
 /* What is left of the input. */
 struct input {
 	const uint8_t *bytes;
@@ -91,7 +94,10 @@ static void start(void)
 		.window = 2 * page,
 		.clients = STEP_N_CLIENTS - 1,
 		.user_percent = 75,
-		.quota = {.memory = 7 * page, .maps = 5, .handles = 2, .leases = 8, .files = 6, .clients = 2, .requests = 3},
+		.errands = MANY,
+		.in_flight = MANY,
+		.quota = {.memory = 7 * page, .maps = 5, .handles = 2, .leases = 8, .files = 6, .clients = 2, .requests = 3, .errands = MANY,
+			  .in_flight = MANY},
 		.recall_timeout_ms = 30,
 		.idle_timeout_ms = 2000,
 	};
@@ -112,7 +118,7 @@ static void turn(void)
 	do {
 		uv_run(&server.loop, UV_RUN_NOWAIT);
 		require(n++ < 1000);
-	} while (uv_is_active((const uv_handle_t *)&server.busy));
+	} while (uv_is_active((const uv_handle_t *)&server.busy) || server.errands.running);
 }
 
 static void stop(void)
@@ -122,9 +128,10 @@ static void stop(void)
 
 	server_stop(&server);
 	server_run(&server);
-	require(!server.peers && !server.n_peers && !server.registry.accounts);
+	require(!server.peers && !server.left);
 	require(!usage->leases && !usage->draining && !usage->draining_maps && !server.registry.recalled && !server.registry.n_untold);
 	server_deinit(&server);
+	require(!server.n_peers && !server.registry.accounts && !server.registry.volumes && !server.registry.closing);
 	require(!usage->memory && !usage->maps && !usage->handles);
 	/* The backlog is not the next one's. */
 	while ((fd = accept4(listener_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
