@@ -303,65 +303,46 @@ void errands_run(struct errands *errands)
 		change(errands, CALL_MULTIPLY);
 }
 
-static int add_errand(struct errands *errands, const struct errand *new)
+void errand_run(struct errands *errands, struct errand *errand, enum errand_kind kind, struct account *account, int fd,
+		errand_done_fn *done)
 {
-	struct account *account = new->account;
-	struct errand *errand = malloc(sizeof(*errand));
-
-	if (!errand)
-		return -ENOMEM;
-	*errand = *new;
-	errand->id = ++errands->last_id;
+	*errand = (struct errand){.kind = kind, .id = ++errands->last_id, .fd = fd, .account = account, .done = done};
 	account_ref(account);
 	account->n_errands++;
-	if (!errand->done) {
-		account->n_strays++;
-		errands->n_strays++;
-	}
+	errands->n++;
 	if (!account->errands)
 		DL_APPEND2(errands->accounts, account, prev_errands, next_errands);
 	DL_APPEND(account->errands, errand);
 	errands_run(errands);
-	return 0;
-}
-
-bool errand_close(struct errands *errands, struct account *account, int fd, errand_done_fn *done, void *data)
-{
-	struct errand errand = {.kind = ERRAND_CLOSE, .fd = fd, .account = account, .done = done, .data = data};
-
-	if (add_errand(errands, &errand) == 0)
-		return true;
-	close_fd(fd);
-	return false;
 }
 
 void errand_close_stray(struct errands *errands, struct account *account, int fd)
 {
-	errand_close(errands, account, fd, NULL, NULL);
-}
+	struct errand *errand = malloc(sizeof(*errand));
 
-int errand_identify(struct errands *errands, struct account *account, int fd, errand_done_fn *done, void *data)
-{
-	struct errand errand = {.kind = ERRAND_IDENTIFY, .fd = fd, .account = account, .done = done, .data = data};
-	int r;
-
-	r = add_errand(errands, &errand);
-	if (r < 0)
+	if (!errand) {
 		close_fd(fd);
-	return r;
+		return;
+	}
+	account->n_strays++;
+	errands->n_strays++;
+	errand_run(errands, errand, ERRAND_CLOSE, account, fd, NULL);
 }
 
 static void end_errand(struct errands *errands, struct registry *registry, struct errand *errand, int64_t result)
 {
-	errand->account->n_errands--;
+	struct account *account = errand->account;
+
+	account->n_errands--;
+	errands->n--;
 	if (errand->done) {
-		errand->done(registry, errand->data, result);
+		errand->done(registry, errand, result);
 	} else {
-		errand->account->n_strays--;
+		account->n_strays--;
 		errands->n_strays--;
+		free(errand);
 	}
-	account_unref(registry, errand->account);
-	free(errand);
+	account_unref(registry, account);
 }
 
 /* What a runner says of the runners. */

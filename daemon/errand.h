@@ -33,16 +33,18 @@ enum errand_kind {
 	ERRAND_IDENTIFY, /* asks for the kind of its file system, then closes it. The result: statfs.f_type, or -errno */
 };
 
-/* What is to be done when an errand is. */
-typedef void errand_done_fn(struct registry *registry, void *data, int64_t result);
+struct errand;
 
+/* What is to be done when an errand is. */
+typedef void errand_done_fn(struct registry *registry, struct errand *errand, int64_t result);
+
+/* It is in what it is for, which has to stay until it is done: so closing that needs no memory. */
 struct errand {
 	enum errand_kind kind;
 	uint64_t id;
 	int fd;
-	struct account *account; /* a reference: whose errand it is */
-	errand_done_fn *done;    /* NULL for a stray: a descriptor that has no place in the server */
-	void *data;
+	struct account *account;    /* a reference: whose errand it is */
+	errand_done_fn *done;       /* NULL for a stray: a descriptor that has no place in the server, and an errand of its own */
 	struct errand *prev, *next; /* account->errands, or errands->running */
 };
 
@@ -54,6 +56,7 @@ struct errands {
 	uint64_t n_runners;
 	bool changing; /* one of them is starting another, or is about to end */
 	uint64_t last_id;
+	uint64_t n; /* errands that wait or run */
 	uint64_t n_strays;
 	struct errand *running;
 	uint64_t n_running;
@@ -63,17 +66,12 @@ struct errands {
 /* Starts the runners. 0 or -errno. */
 int errands_start(struct errands *errands);
 
-/*
- * Has @fd, which it takes, closed in the name of @account; then calls @done. Where there is no memory for that it is closed at once, and
- * false: @done is not called.
- */
-bool errand_close(struct errands *errands, struct account *account, int fd, errand_done_fn *done, void *data);
+/* Has @fd, which it takes, used and closed in the name of @account; then calls @done. */
+void errand_run(struct errands *errands, struct errand *errand, enum errand_kind kind, struct account *account, int fd,
+		errand_done_fn *done);
 
-/* The same for a stray. */
+/* Has a stray closed, also taken. Where there is no memory for that it is closed at once. */
 void errand_close_stray(struct errands *errands, struct account *account, int fd);
-
-/* Finds out on what kind of file system a file is, and closes @fd, which it takes in any case. 0 or -ENOMEM. */
-int errand_identify(struct errands *errands, struct account *account, int fd, errand_done_fn *done, void *data);
 
 /* Ends all errands that are done by now. */
 void errands_end_done(struct errands *errands, struct registry *registry);

@@ -4,7 +4,6 @@
 #include "daemon/file.h"
 
 #include "daemon/account.h"
-#include "daemon/errand.h"
 #include "daemon/region.h"
 #include "daemon/registry.h"
 #include "daemon/remote.h"
@@ -12,6 +11,7 @@
 #include "proto/pulse.h"
 #include "proto/util.h"
 
+#include <stddef.h>
 #include <string.h>
 
 static bool is_local(const struct file *file)
@@ -91,9 +91,9 @@ static void file_end(struct registry *registry, struct file *file)
 	file_discard(file);
 }
 
-static void on_closed(struct registry *registry, void *data, int64_t result)
+static void on_closed(struct registry *registry, struct errand *errand, int64_t result)
 {
-	struct file *file = data;
+	struct file *file = (struct file *)((char *)errand - offsetof(struct file, closing));
 
 	(void)result;
 	DL_DELETE(registry->closing, file);
@@ -110,8 +110,9 @@ bool file_free(struct registry *registry, struct file *file)
 		free(user);
 	file->users = NULL;
 
-	if (file->fd >= 0 && !is_local(file) && errand_close(registry->errands, file->sender, take_fd(&file->fd), on_closed, file)) {
+	if (file->fd >= 0 && !is_local(file)) {
 		DL_APPEND(registry->closing, file);
+		errand_run(registry->errands, &file->closing, ERRAND_CLOSE, file->sender, take_fd(&file->fd), on_closed);
 		return false;
 	}
 	close_fdp(&file->fd);

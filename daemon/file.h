@@ -7,6 +7,7 @@
  * first.
  */
 
+#include "daemon/errand.h"
 #include "proto/descriptor.h"
 #include "proto/hash.h"
 
@@ -57,6 +58,7 @@ struct file {
 	UT_hash_handle by_id, by_identity; /* of the registry */
 	struct file *prev, *next;          /* registry->bare, if there is no region; registry->closing after that */
 	struct file *prev_remote, *next_remote; /* sender->remote, if it is charged to somebody */
+	struct errand closing;
 	uint64_t last_used;                /* when it was asked for while it had none, or one that is gone was used */
 };
 

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <stddef.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -60,6 +61,17 @@ static int try_bind(int fd, const struct sockaddr_un *address, socklen_t length)
 	return r;
 }
 
+/* Whether who listens at the other end is no more: of a server that was killed, its runners may keep the socket for a moment. */
+static bool is_orphaned(int fd)
+{
+	struct ucred listener;
+	socklen_t length = sizeof(listener);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &listener, &length) < 0)
+		return false;
+	return listener.pid > 0 && kill(listener.pid, 0) < 0 && errno == ESRCH;
+}
+
 /* Removes what is at @path if it is the socket of a server that is gone. 0 or -errno. */
 static int remove_dead(const char *path)
 {
@@ -71,9 +83,9 @@ static int remove_dead(const char *path)
 	if (!S_ISSOCK(st.st_mode))
 		return -EEXIST;
 	fd = address_connect(path);
-	if (fd >= 0 || fd == -EAGAIN)
+	if (fd == -EAGAIN || (fd >= 0 && !is_orphaned(fd)))
 		return -EADDRINUSE;
-	if (fd != -ENOTCONN)
+	if (fd < 0 && fd != -ENOTCONN)
 		return fd;
 	return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
 }

@@ -4,7 +4,6 @@
 #include "daemon/peer.h"
 
 #include "daemon/account.h"
-#include "daemon/errand.h"
 #include "daemon/hello.h"
 #include "daemon/lease.h"
 #include "daemon/log.h"
@@ -343,9 +342,9 @@ static void on_closed(uv_handle_t *handle)
 	end_part(handle->data);
 }
 
-static void on_socket_closed(struct registry *registry, void *data, int64_t result)
+static void on_socket_closed(struct registry *registry, struct errand *errand, int64_t result)
 {
-	struct peer *peer = data;
+	struct peer *peer = (struct peer *)((char *)errand - offsetof(struct peer, closing));
 
 	(void)result;
 	peer->server->n_peers--;
@@ -460,6 +459,5 @@ void peer_free(struct peer *peer)
 	uv_close((uv_handle_t *)&peer->poll, on_closed);
 	shutdown(peer->socket, SHUT_RDWR);
 	/* With it goes what was not read of it, which can be any descriptor. */
-	if (!errand_close(&server->errands, peer->account, take_fd(&peer->socket), on_socket_closed, peer))
-		on_socket_closed(&server->registry, peer, 0);
+	errand_run(&server->errands, &peer->closing, ERRAND_CLOSE, peer->account, take_fd(&peer->socket), on_socket_closed);
 }

@@ -14,6 +14,7 @@
  */
 
 #include "daemon/client.h"
+#include "daemon/errand.h"
 #include "daemon/log.h"
 
 #include <stdbool.h>
@@ -39,6 +40,7 @@ struct peer {
 	bool held;
 	bool left;
 	int n_parts; /* that keep the memory: the loop's, and the socket */
+	struct errand closing;
 	struct client client;
 	struct peer *prev, *next; /* server->peers, or server->left */
 };

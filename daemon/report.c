@@ -5,6 +5,7 @@
 
 #include "daemon/account.h"
 #include "daemon/client.h"
+#include "daemon/errand.h"
 #include "daemon/file.h"
 #include "daemon/lease.h"
 #include "daemon/region.h"
@@ -69,6 +70,7 @@ static int add_summary(struct registry *registry, const struct report_server *se
 		.memory_bytes = registry->usage.memory,
 		.pinned_bytes = registry->census.pinned_bytes,
 		.draining_bytes = registry->usage.draining,
+		.closing = server->errands->n,
 		.handles = registry->usage.handles,
 		.maps = registry->usage.maps,
 		.clients = n_clients,

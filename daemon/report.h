@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct errands;
 struct registry;
 
 /* What the registry does not know. */
@@ -24,6 +25,7 @@ struct report_server {
 	uint64_t started_ms;
 	struct times grants; /* from the arrival of a LEASE to its answer */
 	struct heap *heap;
+	const struct errands *errands;
 };
 
 struct report_page {

@@ -437,6 +437,7 @@ int server_init(struct server *server, const struct limits *limits, struct liste
 		.socket = server->listener.path,
 		.started_ms = uv_now(&server->loop),
 		.heap = &server->heap,
+		.errands = &server->errands,
 	};
 	server_wake(server);
 	server_settle(server);

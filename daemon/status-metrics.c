@@ -42,6 +42,7 @@ static void print_gauges(FILE *out, const struct figures *figures)
 		{"memory_draining_bytes", "bytes", "Of these, what is evicted and not yet unmapped by its clients.", summary->draining_bytes},
 		{"files", "", "Files that the server has open.", summary->handles},
 		{"files_limit", "", "What it may have: max-handles.", summary->limit_handles},
+		{"closing", "", "Descriptors that are still to be closed.", summary->closing},
 		{"maps", "", "Regions that are mapped.", summary->maps},
 		{"maps_limit", "", "What there may be: max-maps.", summary->limit_maps},
 		{"window_bytes", "bytes", "The size of a window.", summary->limit_window_bytes},

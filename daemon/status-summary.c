@@ -205,6 +205,8 @@ int status_print_summary(const struct figures *figures, const struct figures *be
 	say(look, "one user", "may lease %s in %" PRIu64 " regions of %" PRIu64 " files, with %" PRIu64 " clients",
 	    size_print(summary->quota_memory_bytes, one), summary->quota_maps, summary->quota_handles, summary->quota_clients);
 	say(look, "clients", "%" PRIu64 " (this one is counted), with %" PRIu64 " leases", summary->clients, summary->leases);
+	if (summary->closing)
+		say(look, "closing", "%" PRIu64 " descriptors, which may have to wait for a file system", summary->closing);
 	print_rates(figures, before, look);
 	if (summary->grant_count)
 		say(look, "a grant took", "%s (p50), %s (p99), %s at worst", time_print(summary->grant_p50_ns, one),

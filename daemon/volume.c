@@ -3,12 +3,12 @@
 
 #include "daemon/volume.h"
 
-#include "daemon/errand.h"
 #include "daemon/registry.h"
 #include "proto/util.h"
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <stddef.h>
 
 /* Magic numbers that the kernel does not publish. */
 #define BCACHEFS_MAGIC 0xca451a4e
@@ -30,9 +30,9 @@ static bool is_local(int64_t type)
 }
 
 /* The errand is done: @type is statfs.f_type, or -errno. */
-static void learn(struct registry *registry, void *data, int64_t type)
+static void learn(struct registry *registry, struct errand *errand, int64_t type)
 {
-	struct volume *volume = data;
+	struct volume *volume = (struct volume *)((char *)errand - offsetof(struct volume, asking));
 
 	volume->asked = false;
 	volume->error = type < 0 ? (int)type : 0;
@@ -47,14 +47,13 @@ static void learn(struct registry *registry, void *data, int64_t type)
 /* Asks for the kind of the file system, with a descriptor of the errand's own. */
 static int ask(struct registry *registry, struct account *account, struct volume *volume, int fd)
 {
-	int own = fcntl(fd, F_DUPFD_CLOEXEC, 0), r;
+	int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 
 	if (own < 0)
 		return -errno;
-	r = errand_identify(registry->errands, account, own, learn, volume);
-	if (!r)
-		volume_ref(volume);
-	return r;
+	volume_ref(volume);
+	errand_run(registry->errands, &volume->asking, ERRAND_IDENTIFY, account, own, learn);
+	return 0;
 }
 
 int volume_get(struct volume **got, struct registry *registry, struct account *account, uint64_t device, int fd)

@@ -12,6 +12,7 @@
  * its number can't become that of another one.
  */
 
+#include "daemon/errand.h"
 #include "proto/hash.h"
 
 #include <stdbool.h>
@@ -27,6 +28,7 @@ struct volume {
 	int error;     /* -errno where files of it can't be opened */
 	bool local;
 	bool weak;
+	struct errand asking;
 	UT_hash_handle hh; /* registry->volumes */
 };
 

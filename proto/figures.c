@@ -29,6 +29,7 @@ static const struct field summary[] = {
 	SUMMARY(FIELD_U64, "usage.pinned_bytes", pinned_bytes),
 	SUMMARY(FIELD_U64, "usage.draining_bytes", draining_bytes),
 	SUMMARY(FIELD_U64, "usage.handles", handles),
+	SUMMARY(FIELD_U64, "usage.closing", closing),
 	SUMMARY(FIELD_U64, "usage.maps", maps),
 	SUMMARY(FIELD_U64, "usage.clients", clients),
 	SUMMARY(FIELD_U64, "usage.leases", leases),

@@ -44,6 +44,7 @@ struct figures_summary {
 	uint64_t pinned_bytes;
 	uint64_t draining_bytes;
 	uint64_t handles;
+	uint64_t closing;
 	uint64_t maps;
 	uint64_t clients;
 	uint64_t leases;

@@ -147,6 +147,7 @@ void hostile_rest(void)
 	ck_assert_uint_eq(summary.memory_bytes, 0);
 	ck_assert_uint_eq(summary.draining_bytes, 0);
 	ck_assert_uint_eq(summary.handles, 0);
+	AWAIT(!raw_summary(&hostile_observer).closing, "descriptors are still to be closed");
 	ck_assert_uint_eq(raw_status(&hostile_observer, FIGURES_WAITING, 0).rows.length, 0);
 }
 

@@ -301,14 +301,15 @@ static inline struct figures_summary raw_summary(struct raw *raw)
 	return summary;
 }
 
-/* How many descriptors the server has open, when it is done with all that this client has asked for before. */
+/* How many descriptors the server has open, when it is done with all that this client has asked for before, and has closed all that it has to. */
 static inline int raw_server_descriptors(struct raw *raw, const struct harness_server *server)
 {
 	char path[64];
 	DIR *dir;
 	int n = 0;
 
-	raw_summary(raw);
+	while (raw_summary(raw).closing)
+		;
 	snprintf(path, sizeof(path), "/proc/%d/fd", (int)server->pid);
 	dir = opendir(path);
 	ck_assert_ptr_nonnull(dir);
@@ -316,13 +317,6 @@ static inline int raw_server_descriptors(struct raw *raw, const struct harness_s
 		n++;
 	closedir(dir);
 	return n - 2;
-}
-
-/* Waits until it has as many: what it has received is closed some time after. */
-static inline void raw_await_descriptors(struct raw *raw, const struct harness_server *server, int n)
-{
-	while (raw_server_descriptors(raw, server) != n)
-		;
 }
 
 /* Waits until so many requests have had to wait since the server's start. */

@@ -135,7 +135,11 @@ static void await_clients(uint64_t n)
  */
 static struct allocated await_freed(void)
 {
-	struct allocated now = allocation_count();
+	struct allocated now;
+
+	while (raw_summary(&observer).closing)
+		;
+	now = allocation_count();
 
 	for (int i = 0; i < 100 && (now.blocks != baseline.blocks || now.mapped_bytes != baseline.mapped_bytes); i++) {
 		look();

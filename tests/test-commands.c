@@ -271,7 +271,7 @@ START_TEST(test_status_json)
 	static const char *const daemon[] = {"$version", "pid", "uptime_seconds", "$socket", "heap_bytes", NULL};
 	static const char *const limits[] = {"memory_bytes", "handles", "maps", "window_bytes", NULL};
 	static const char *const usage[] = {
-		"memory_bytes", "pinned_bytes", "draining_bytes", "handles", "maps", "clients", "leases", NULL,
+		"memory_bytes", "pinned_bytes", "draining_bytes", "handles", "closing", "maps", "clients", "leases", NULL,
 	};
 	static const char *const counters[] = {
 		"grants", "hits", "evictions", "recalls", "waits", "refusals", "protocol_errors", "disconnections", NULL,

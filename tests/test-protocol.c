@@ -402,7 +402,7 @@ START_TEST(test_number_of_descriptors)
 		}
 	}
 	close(fd);
-	raw_await_descriptors(&honest, &server, before);
+	ck_assert_int_eq(raw_server_descriptors(&honest, &server), before);
 	stop();
 }
 END_TEST

@@ -9,7 +9,8 @@
 #define N_LEASES 100
 
 static struct heap heap;
-static struct report_server server = {.socket = "/a/socket", .heap = &heap};
+static struct errands errands;
+static struct report_server server = {.socket = "/a/socket", .heap = &heap, .errands = &errands};
 static char bytes[65536];
 
 static struct report_page page_of(uid_t uid, enum figures_section section, uint64_t from)

@@ -26,51 +26,45 @@ void errands_stop(struct errands *errands)
 	close_fdp(&errands->socket);
 }
 
-static void add(struct errands *errands, const struct errand *new)
+void errand_run(struct errands *errands, struct errand *errand, enum errand_kind kind, struct account *account, int fd,
+		errand_done_fn *done)
 {
-	struct errand *errand = malloc(sizeof(*errand));
-
-	require(errand);
-	*errand = *new;
-	account_ref(errand->account);
-	errand->account->n_errands++;
-	errand->account->n_strays += !errand->done;
-	errands->n_strays += !errand->done;
+	*errand = (struct errand){.kind = kind, .fd = fd, .account = account, .done = done};
+	account_ref(account);
+	account->n_errands++;
+	errands->n++;
 	DL_APPEND(errands->running, errand);
 	require(eventfd_write(errands->socket, 1) == 0);
 }
 
-bool errand_close(struct errands *errands, struct account *account, int fd, errand_done_fn *done, void *data)
-{
-	add(errands, &(struct errand){.kind = ERRAND_CLOSE, .fd = fd, .account = account, .done = done, .data = data});
-	return true;
-}
-
 void errand_close_stray(struct errands *errands, struct account *account, int fd)
 {
-	errand_close(errands, account, fd, NULL, NULL);
-}
+	struct errand *errand = malloc(sizeof(*errand));
 
-int errand_identify(struct errands *errands, struct account *account, int fd, errand_done_fn *done, void *data)
-{
-	add(errands, &(struct errand){.kind = ERRAND_IDENTIFY, .fd = fd, .account = account, .done = done, .data = data});
-	return 0;
+	require(errand);
+	account->n_strays++;
+	errands->n_strays++;
+	errand_run(errands, errand, ERRAND_CLOSE, account, fd, NULL);
 }
 
 static void end(struct errands *errands, struct registry *registry, struct errand *errand)
 {
-	struct statfs fs = {0};
+	struct account *account = errand->account;
+	struct statfs fs;
 
 	DL_DELETE(errands->running, errand);
 	require(fstatfs(errand->fd, &fs) == 0);
 	close_fd(errand->fd);
-	errand->account->n_errands--;
-	errand->account->n_strays -= !errand->done;
-	errands->n_strays -= !errand->done;
-	if (errand->done)
-		errand->done(registry, errand->data, (uint32_t)fs.f_type);
-	account_unref(registry, errand->account);
-	free(errand);
+	account->n_errands--;
+	errands->n--;
+	if (errand->done) {
+		errand->done(registry, errand, (uint32_t)fs.f_type);
+	} else {
+		account->n_strays--;
+		errands->n_strays--;
+		free(errand);
+	}
+	account_unref(registry, account);
 }
 
 void errands_end_done(struct errands *errands, struct registry *registry)
