@@ -8,6 +8,7 @@
 #include "daemon/registry.h"
 #include "daemon/remote.h"
 #include "daemon/volume.h"
+#include "daemon/writers.h"
 #include "proto/pulse.h"
 #include "proto/util.h"
 
@@ -62,6 +63,7 @@ int file_new(struct file **new, struct registry *registry, struct open_request *
 		.size = request->facts->size,
 		.label = strdup(request->label),
 		.uid = sender->uid,
+		.guard.fd = -1,
 	};
 	if (!file->label || enter_tables(registry, file) < 0) {
 		file_discard(file);
@@ -132,6 +134,7 @@ void file_become_bare(struct registry *registry, struct file *file)
 		older = NULL;
 	while (older && older->last_used > file->last_used)
 		older = older->prev;
+	writers_forget(registry, file);
 	file->bare_since_ms = registry->now_ms;
 	DL_APPEND_ELEM(registry->bare, older, file);
 }

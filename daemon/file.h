@@ -8,6 +8,7 @@
  */
 
 #include "daemon/errand.h"
+#include "daemon/guard.h"
 #include "proto/descriptor.h"
 #include "proto/hash.h"
 
@@ -16,6 +17,7 @@
 #include <sys/types.h>
 
 struct account;
+struct lease;
 struct open_request;
 struct region;
 struct registry;
@@ -52,6 +54,7 @@ struct file {
 	struct region *detached; /* those that it doesn't */
 	uint64_t n_regions;      /* all of them */
 	uint64_t n_draining;
+	struct lease *leases;    /* that are not recalled: what may be pinned */
 	uint64_t bare_since_ms; /* without a region, or asked for */
 	uint64_t mapped_bytes; /* of all of them */
 
@@ -60,6 +63,10 @@ struct file {
 	struct file *prev_remote, *next_remote; /* sender->remote, if it is charged to somebody */
 	struct errand closing;
 	uint64_t last_used;                /* when it was asked for while it had none, or one that is gone was used */
+
+	struct guard guard;                   /* see writers.h */
+	struct file *prev_guard, *next_guard; /* registry->unguarded or breaking, if it is */
+	UT_hash_handle by_guard;              /* registry->by_guard, by the guard's descriptor */
 };
 
 /* Takes request->fd on success. 0, or -ENOMEM. */
@@ -71,7 +78,7 @@ int file_new(struct file **file, struct registry *registry, struct open_request 
  */
 bool file_free(struct registry *registry, struct file *file);
 
-/* The file has lost its last region. */
+/* The file has lost its last region, or has none yet. */
 void file_become_bare(struct registry *registry, struct file *file);
 
 /* It gets one again, or goes itself. */

@@ -12,6 +12,7 @@
 #include "daemon/registry.h"
 #include "daemon/room.h"
 #include "daemon/share.h"
+#include "daemon/writers.h"
 #include "proto/pulse.h"
 #include "proto/util.h"
 
@@ -174,7 +175,7 @@ static int grant_lease(struct registry *registry, struct client *client, struct 
 	int r;
 
 	revive_windows(registry, file, need);
-	r = lease_new(&lease, registry, client, need->last - need->first + 1);
+	r = lease_new(&lease, registry, client, file, need->last - need->first + 1);
 	if (r < 0)
 		return r;
 	r = hold_windows(registry, file, need, lease);
@@ -194,25 +195,14 @@ static int grant_lease(struct registry *registry, struct client *client, struct 
 	return 0;
 }
 
-/* ---- */
-
-int registry_lease(struct registry *registry, struct client *client, const struct lease_request *request, struct lease_grant *grant,
-		   struct slot_list *victims)
+/* Grants a lease on a range of a file that is there. */
+static int lease_range(struct registry *registry, struct client *client, struct file *file, const struct lease_request *request,
+		       struct lease_grant *grant, struct slot_list *victims)
 {
-	struct file *file = file_find(registry, request->file);
 	bool must_unmap;
 	struct need need;
 	int r;
 
-	if (!file && request->file && request->file < registry->next_file_id) {
-		/* It was let go; this opening of it is at its end. */
-		client_close_file(client, request->file);
-		return REGISTRY_REOPEN;
-	}
-	if (!file || !client_has_file(client, request->file))
-		return -EBADF;
-
-	file_touch(registry, file);
 	r = file_refresh(registry, file);
 	if (r < 0)
 		return r;
@@ -237,4 +227,33 @@ int registry_lease(struct registry *registry, struct client *client, const struc
 	if (!must_unmap && request->in_turn)
 		look_ahead(registry, file, request->ahead, &need);
 	return grant_lease(registry, client, file, &need, must_unmap, &grant->lease, victims);
+}
+
+/* ---- */
+
+int registry_lease(struct registry *registry, struct client *client, const struct lease_request *request, struct lease_grant *grant,
+		   struct slot_list *victims)
+{
+	struct file *file = file_find(registry, request->file);
+	int r;
+
+	if (!file && request->file && request->file < registry->next_file_id) {
+		/* It was let go; this opening of it is at its end. */
+		client_close_file(client, request->file);
+		return REGISTRY_REOPEN;
+	}
+	if (!file || !client_has_file(client, request->file))
+		return -EBADF;
+	if (writers_wait_for(registry, file))
+		return REGISTRY_WRITER;
+
+	file_touch(registry, file);
+	writers_keep_out(registry, file);
+	r = lease_range(registry, client, file, request, grant, victims);
+	/* It may have lost its last region for this one, and so its guard. */
+	if (file->n_regions)
+		writers_keep_out(registry, file);
+	else
+		writers_forget(registry, file);
+	return r;
 }

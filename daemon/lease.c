@@ -5,6 +5,7 @@
 
 #include "daemon/account.h"
 #include "daemon/client.h"
+#include "daemon/file.h"
 #include "daemon/region.h"
 #include "daemon/registry.h"
 #include "daemon/share.h"
@@ -17,7 +18,7 @@ static struct board_slot *slot_of(const struct lease *lease)
 	return &lease->client->board.slots[lease->ref.slot];
 }
 
-int lease_new(struct lease **new, struct registry *registry, struct client *client, uint64_t n)
+int lease_new(struct lease **new, struct registry *registry, struct client *client, struct file *file, uint64_t n)
 {
 	struct lease *lease;
 	size_t size;
@@ -35,6 +36,8 @@ int lease_new(struct lease **new, struct registry *registry, struct client *clie
 		return r;
 	}
 
+	lease->file = file;
+	DL_APPEND2(file->leases, lease, prev_of_file, next_of_file);
 	lease->n_charged = n;
 	client->account->held.leases += n;
 	registry->usage.leases++;
@@ -138,6 +141,8 @@ void lease_end(struct registry *registry, struct lease *lease)
 		complete(registry, lease->heir);
 	if (lease->recalled)
 		DL_DELETE(registry->recalled, lease);
+	else
+		DL_DELETE2(lease->file->leases, lease, prev_of_file, next_of_file);
 	if (lease->recalled && !lease->told)
 		lease_tell(registry, lease);
 	for (uint64_t i = 0; i < lease->n_holds; i++)
@@ -164,6 +169,7 @@ bool lease_recall(struct registry *registry, struct lease *lease)
 
 	registry->counters.recalls++;
 	lease->recalled = true;
+	DL_DELETE2(lease->file->leases, lease, prev_of_file, next_of_file);
 	lease->client->account->draining.leases += lease->n_charged;
 	for (uint64_t i = 0; i < lease->n_holds; i++)
 		share_recalled(lease->holds[i].share);

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 struct client;
+struct file;
 struct lease;
 struct region;
 struct registry;
@@ -34,10 +35,13 @@ struct hold {
 
 struct lease {
 	struct client *client;
+	struct file *file; /* until it is recalled */
 	struct slot_ref ref;
 	uint64_t offset; /* in the file */
 	uint64_t length; /* in bytes; the last page may be a part of one */
 	uint64_t hits;   /* that were counted */
+
+	struct lease *prev_of_file, *next_of_file; /* file->leases, unless it is recalled */
 
 	bool recalled;
 	bool told; /* the client has been told of the recall */
@@ -54,8 +58,8 @@ struct lease {
 	struct hold holds[];
 };
 
-/* Allocates a lease of @n regions for @client, with a slot, and counts it. 0, -EDQUOT if no slot is free, -ENOMEM. */
-int lease_new(struct lease **lease, struct registry *registry, struct client *client, uint64_t n);
+/* Allocates a lease of @n regions of a file for @client, with a slot, and counts it. 0, -EDQUOT if no slot is free, -ENOMEM. */
+int lease_new(struct lease **lease, struct registry *registry, struct client *client, struct file *file, uint64_t n);
 
 /* Sets its next region. 0 or -ENOMEM. */
 int lease_hold(const struct registry *registry, struct lease *lease, struct region *region);

@@ -7,6 +7,7 @@
  * that the kernel lets it use them up.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,6 +36,8 @@ struct limits {
 	struct quota quota;    /* follows from all that */
 	uint64_t recall_timeout_ms; /* after which a client is disconnected that has not unmapped what was recalled */
 	uint64_t idle_timeout_ms;   /* after which a file is let go that has no region and was not asked for */
+	bool write_guard;
+	uint64_t write_guard_timeout_ms; /* that a writer of a guarded file waits for pins at most */
 };
 
 #define LIMITS_DEFAULT_MEMORY_PERCENT 50

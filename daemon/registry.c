@@ -13,6 +13,7 @@
 #include "daemon/volume.h"
 #include "daemon/room.h"
 #include "daemon/share.h"
+#include "daemon/writers.h"
 #include "proto/pulse.h"
 #include "proto/util.h"
 
@@ -39,6 +40,7 @@ void registry_set_limits(struct registry *registry, const struct limits *limits)
 	atomic_store_explicit(&pulse->limit_memory_bytes, limits->memory, memory_order_relaxed);
 	atomic_store_explicit(&pulse->limit_handles, limits->handles, memory_order_relaxed);
 	atomic_store_explicit(&pulse->limit_maps, limits->maps, memory_order_relaxed);
+	writers_switch(registry);
 }
 
 void registry_begin_turn(struct registry *registry)
@@ -112,6 +114,7 @@ void registry_look_around(struct registry *registry)
 {
 	struct file *file, *next;
 
+	writers_try_again(registry);
 	HASH_ITER(by_id, registry->by_id, file, next)
 	{
 		if (file_refresh(registry, file) == 0)

@@ -33,6 +33,7 @@ enum registry_condition {
 	REGISTRY_NO_ROOM = 1, /* nothing was done but that room is on its way, where that was possible */
 	REGISTRY_OVER_QUOTA,  /* the same, because of the user's quota: too much is pinned */
 	REGISTRY_REOPEN,      /* the server let go of the file: it has to be opened again */
+	REGISTRY_WRITER,      /* a writer of the file comes first */
 };
 
 struct usage {
@@ -69,7 +70,10 @@ struct registry {
 
 	struct file *by_id;
 	struct file *by_identity;
+	struct file *by_guard;
 	struct file *bare;       /* files without a region, in order of use */
+	struct file *unguarded;  /* files that are to be guarded and could not be, in the order in which they are tried again */
+	struct file *breaking;   /* files for which a writer waits */
 	uint64_t n_emptying;     /* files whose regions are all draining */
 	struct order order;      /* of use: the regions that don't drain */
 	uint64_t pass;           /* of room.c over that order: looks that are left in it; 0: none has begun */
@@ -117,7 +121,7 @@ void registry_init(struct registry *registry, const struct limits *limits, struc
 
 /*
  * Has other limits hold from now on, but for the size of a window, which stays. Nothing is granted as long as more is used; see
- * room_shrink().
+ * room_shrink(). Where the write guard is turned off, writers that wait are let in.
  */
 void registry_set_limits(struct registry *registry, const struct limits *limits);
 
@@ -141,9 +145,9 @@ int registry_close(struct registry *registry, struct client *client, uint64_t fi
  * Grants @client a lease on all windows of a range, with one pin. Leases of the client itself that had to go for it are listed in
  * @victims: the client unmaps them before it maps the new one, and says so.
  *
- * 0, REGISTRY_NO_ROOM, REGISTRY_OVER_QUOTA, REGISTRY_REOPEN; -EBADF if the client does not have the file open; -EFBIG if the range can
- * never fit; -EDQUOT if it can never fit into the user's quota, or the client has no slot left; -EIO, -ENOMEM and others of statx(2) and
- * mmap(2).
+ * 0, REGISTRY_NO_ROOM, REGISTRY_OVER_QUOTA, REGISTRY_REOPEN, REGISTRY_WRITER; -EBADF if the client does not have the file open;
+ * -EFBIG if the range can never fit; -EDQUOT if it can never fit into the user's quota, or the client has no slot left; -EIO,
+ * -ENOMEM and others of statx(2) and mmap(2).
  */
 int registry_lease(struct registry *registry, struct client *client, const struct lease_request *request, struct lease_grant *grant,
 		   struct slot_list *victims);
@@ -164,8 +168,8 @@ bool registry_close_files(struct registry *registry, struct client *client, cons
 bool registry_drains(const struct registry *registry, const struct client *client);
 
 /*
- * Looks at all files: what was truncated is noticed, and what was deleted and is not open is let go. Once a second, since nobody tells the
- * server.
+ * Looks at all files: what was truncated is noticed, what was deleted and is not open is let go, and what could not be guarded
+ * before is tried again. Once a second, since nobody tells the server.
  */
 void registry_look_around(struct registry *registry);
 

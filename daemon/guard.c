@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+
+#include "daemon/guard.h"
+
+#include "proto/util.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/signalfd.h>
+#include <sys/statfs.h>
+
+#ifndef ZFS_SUPER_MAGIC
+#define ZFS_SUPER_MAGIC 0x2fc12fc1
+#endif
+
+/* The signal of a writer has the descriptor with it. Where no more of these can wait, the kernel sends SIGIO, which has not. */
+#define WRITER_SIGNAL SIGRTMIN
+
+/* Whether the file is on a file system where opening waits for nobody else. */
+static bool is_local(int fd)
+{
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) < 0)
+		return false;
+	switch ((unsigned long)fs.f_type) {
+	case EXT4_SUPER_MAGIC: /* also of ext2 and ext3 */
+	case XFS_SUPER_MAGIC:
+	case BTRFS_SUPER_MAGIC:
+	case F2FS_SUPER_MAGIC:
+	case TMPFS_MAGIC:
+	case ZFS_SUPER_MAGIC:
+		return true;
+	default:
+		return false;
+	}
+}
+
+int guard_open(struct guard *guard, int fd)
+{
+	char path[32];
+
+	if (!is_local(fd))
+		return -EOPNOTSUPP;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	guard->fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	return guard->fd < 0 ? -errno : 0;
+}
+
+int guard_take(const struct guard *guard)
+{
+	/* Giving up a lease resets both of these. */
+	if (fcntl(guard->fd, F_SETSIG, WRITER_SIGNAL) < 0 || fcntl(guard->fd, F_SETOWN, getpid()) < 0 ||
+	    fcntl(guard->fd, F_SETLEASE, F_RDLCK) < 0)
+		return -errno;
+	return 0;
+}
+
+bool guard_is_broken(const struct guard *guard)
+{
+	return fcntl(guard->fd, F_GETLEASE) != F_RDLCK;
+}
+
+void guard_release(const struct guard *guard)
+{
+	/* It fails only where the kernel has taken the lease away. */
+	fcntl(guard->fd, F_SETLEASE, F_UNLCK);
+}
+
+void guard_close(struct guard *guard)
+{
+	close_fdp(&guard->fd);
+}
+
+bool guard_is_up(const struct guard *guard)
+{
+	return guard->state == GUARD_HELD || guard->state == GUARD_BREAKING;
+}
+
+/* ---- hearing of writers ---- */
+
+int guard_open_ear(void)
+{
+	sigset_t signals;
+	int ear;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, WRITER_SIGNAL);
+	sigaddset(&signals, SIGIO);
+	if (sigprocmask(SIG_BLOCK, &signals, NULL) < 0)
+		return -errno;
+	ear = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+	return ear < 0 ? -errno : ear;
+}
+
+size_t guard_hear(int ear, int fds[static GUARD_MOST_HEARD], bool *any)
+{
+	struct signalfd_siginfo heard[GUARD_MOST_HEARD];
+	ssize_t r = read(ear, heard, sizeof(heard));
+	size_t n = 0;
+
+	*any = false;
+	for (size_t i = 0; r > 0 && i < (size_t)r / sizeof(heard[0]); i++) {
+		if (heard[i].ssi_signo == (uint32_t)SIGIO)
+			*any = true;
+		else
+			fds[n++] = heard[i].ssi_fd;
+	}
+	return n;
+}
