@@ -118,31 +118,39 @@ static void refuse(const struct request *request, struct registry *registry, str
 	}
 }
 
-bool request_waits_aside(const struct request *request)
+/* Whether it waits for a file system to say what it is. */
+static bool asks_volume(const struct request *request)
 {
 	return request->volume && request->volume->asked;
 }
 
-bool request_needs_room(const struct request *request)
+bool request_waits_aside(const struct request *request)
 {
-	return (request->message.type == MESSAGE_OPEN && !request_waits_aside(request)) || request->message.type == MESSAGE_LEASE;
+	return request->yields || asks_volume(request);
 }
 
-/* The first one of this type that waits for its turn; who waits for a file system keeps no other from theirs. */
-static const struct request *first_of(const struct account *account, uint32_t type)
+bool request_needs_room(const struct request *request)
+{
+	uint32_t type = request->message.type;
+
+	return (type == MESSAGE_OPEN || type == MESSAGE_LEASE) && !request_waits_aside(request);
+}
+
+/* The first one of this type that waits for its turn; NULL if there is none. */
+static const struct request *first_in_turn(const struct account *account, uint32_t type)
 {
 	const struct request *request;
 
 	DL_FOREACH(account->waiting, request)
 		if (request->message.type == type && !request_waits_aside(request))
-			break;
-	return request;
+			return request;
+	return NULL;
 }
 
 /* Who never had their turn waited for what the first one waits for. */
 static bool is_over_quota(const struct request *request)
 {
-	const struct request *first = first_of(request->client->account, request->message.type);
+	const struct request *first = first_in_turn(request->client->account, request->message.type);
 
 	return request->over_quota || (first && first->over_quota);
 }
@@ -175,8 +183,10 @@ const char *request_name(const struct request *request)
 
 const char *request_shortage(const struct request *request, const struct registry *registry)
 {
-	if (request_waits_aside(request))
+	if (asks_volume(request))
 		return "the file system";
+	if (request->yields)
+		return "a writer";
 	switch (request->message.type) {
 	case MESSAGE_OPEN:
 	case MESSAGE_LEASE:
@@ -202,12 +212,16 @@ void request_expire(struct request *request, struct registry *registry, struct a
 		refuse(request, registry, answer, -ETIMEDOUT);
 		return;
 	}
-	if (request_waits_aside(request)) {
-		registry->counters.refusals++;
+	registry->counters.refusals++;
+	if (asks_volume(request)) {
 		request_refuse(answer, request->message.serial, ETIMEDOUT, "the file system does not answer");
 		return;
 	}
-	registry->counters.refusals++;
+	if (request->yields) {
+		request_refuse(answer, request->message.serial, ETIMEDOUT,
+			       "a program that wants to write the file waits until what is pinned of it comes free");
+		return;
+	}
 	request_describe_wait(request, registry, sentence);
 	if (is_over_quota(request))
 		request_refuse(answer, request->message.serial, EDQUOT, "%s", sentence);
@@ -297,7 +311,8 @@ static int run_lease(struct request *request, struct registry *registry, bool in
 	r = registry_lease(registry, request->client, &wanted, &grant, &message->leased.victims);
 	/* Where a user may have all, it is a matter of the limits. */
 	request->over_quota = r == REGISTRY_OVER_QUOTA && registry->limits.user_percent < 100;
-	if (r == REGISTRY_NO_ROOM || r == REGISTRY_OVER_QUOTA)
+	request->yields = r == REGISTRY_WRITER;
+	if (r == REGISTRY_NO_ROOM || r == REGISTRY_OVER_QUOTA || r == REGISTRY_WRITER)
 		return REQUEST_WAITS;
 	if (r == REGISTRY_REOPEN) {
 		answer_with(answer, MESSAGE_REOPEN, serial);
@@ -473,7 +488,7 @@ int request_enqueue(struct request *request, const struct registry *registry)
 
 bool request_is_first(const struct account *account, uint32_t type)
 {
-	return !first_of(account, type);
+	return !first_in_turn(account, type);
 }
 
 void request_dequeue(struct request *request, struct registry *registry)

@@ -33,6 +33,7 @@ struct request {
 	uint64_t deadline_ms;
 	uint64_t arrived_ns; /* when it was read */
 	bool over_quota; /* why it waits: not for the limits, but for the user's quota */
+	bool yields;     /* or for a writer of the file; then others need not wait until it has had its turn */
 	struct volume *volume; /* of an OPEN: what the file is on, a reference; NULL before it was looked up */
 	bool started;
 	uint64_t census; /* the one that a STATUS waits for */
@@ -59,15 +60,15 @@ void request_deinit(struct request *request, struct registry *registry);
 
 /*
  * Does what is asked. 0 if @answer is filled, which may be that of an error; REQUEST_WAITS if it can't be done yet. @in_turn: no
- * other request of its type and user waits before this one.
+ * other request of its type and user waits for room before this one.
  */
 int request_run(struct request *request, struct registry *registry, const struct report_server *server, bool in_turn,
 		struct answer *answer);
 
-/* Whether it waits, if it waits, for room. */
+/* Whether it waits for room, if it waits. */
 bool request_needs_room(const struct request *request);
 
-/* Whether it waits for something else than its turn: a file system. */
+/* Whether it waits for something else than its turn: a file system, or a writer. */
 bool request_waits_aside(const struct request *request);
 
 /* Says, of one that does, which limit or quota it waits for, and who pins how much. */
@@ -86,7 +87,7 @@ void request_refuse(struct answer *answer, uint32_t serial, int error, const cha
 /* Moves a request, from anywhere, to the end of its user's queue. 0, -EDQUOT if too many wait, -ENOMEM; it is the caller's then. */
 int request_enqueue(struct request *request, const struct registry *registry);
 
-/* Whether a request of this type that comes now would be the first of the user to wait. */
+/* Whether a request of this type that comes now would be the first of the user to wait for room. */
 bool request_is_first(const struct account *account, uint32_t type);
 
 /* Takes a request out of its queue and frees it. */

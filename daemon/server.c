@@ -4,6 +4,7 @@
 #include "daemon/server.h"
 
 #include "daemon/account.h"
+#include "daemon/guard.h"
 #include "daemon/hello.h"
 #include "daemon/lease.h"
 #include "daemon/log.h"
@@ -12,6 +13,7 @@
 #include "daemon/room.h"
 #include "daemon/shortage.h"
 #include "daemon/size.h"
+#include "daemon/writers.h"
 #include "proto/pulse.h"
 #include "proto/util.h"
 
@@ -26,7 +28,7 @@
 #define SECOND_MS 1000
 #define SECOND_NS UINT64_C(1000000000)
 
-/* How often boards are looked at while a request waits, or more is in use than a lowered limit allows. */
+/* How often boards are looked at while a request or a writer waits, or more is in use than a lowered limit allows. */
 #define IMPATIENT_MS 10
 
 /* ---- what has to be done after each event ---- */
@@ -63,7 +65,7 @@ static bool retry(struct server *server, struct request *request, bool in_turn, 
  */
 static bool serve_one(struct server *server, struct account *account, bool released)
 {
-	bool waits[MESSAGE_ERROR] = {0}; /* by type: whether one of it goes on waiting */
+	bool waits[MESSAGE_ERROR] = {0}; /* by type: whether one of it goes on waiting for its turn */
 	struct request *request, *next;
 
 	DL_FOREACH_SAFE(account->waiting, request, next)
@@ -189,6 +191,7 @@ void server_settle(struct server *server)
 	do {
 		fail_late(server);
 		end_failed(server);
+		writers_let_in(&server->registry);
 		serve_waiting(server);
 	} while (server->some_failed);
 
@@ -201,7 +204,7 @@ void server_settle(struct server *server)
 	/* Files change, also those that were left behind. */
 	set_timer(&server->second, on_second, SECOND_MS, server->peers || server->registry.by_id);
 	set_timer(&server->impatient, on_impatient, IMPATIENT_MS,
-		  is_waiting(server) || server->registry.recalled || server->n_held || server->shrinks);
+		  is_waiting(server) || server->registry.recalled || server->registry.breaking || server->n_held || server->shrinks);
 	if (server->registry.cut_short && is_waiting(server))
 		uv_idle_start(&server->busy, on_busy);
 	if (has_room_for_peer(server) && !uv_is_active((uv_handle_t *)&server->accepting))
@@ -219,6 +222,7 @@ static void on_impatient(uv_timer_t *timer)
 		peers_count_unread(server);
 	if (server->shrinks)
 		server->shrinks = !room_shrink(&server->registry);
+	writers_recall(&server->registry);
 	server_settle(server);
 }
 
@@ -229,6 +233,28 @@ static void on_busy(uv_idle_t *idle)
 	uv_idle_stop(idle);
 	server->look_again = true;
 	server_wake(server);
+	server_settle(server);
+}
+
+/* ---- writers ---- */
+
+/* When more is to be heard, the loop is told at once. */
+static void on_writers(uv_poll_t *poll, int status, int events)
+{
+	struct server *server = poll->data;
+	int guards[GUARD_MOST_HEARD];
+	bool any;
+	size_t n;
+
+	(void)status;
+	(void)events;
+	server_wake(server);
+	n = guard_hear(server->ear, guards, &any);
+	for (size_t i = 0; i < n; i++)
+		writers_hear(&server->registry, guards[i]);
+	if (any)
+		writers_hear_any(&server->registry);
+	writers_recall(&server->registry);
 	server_settle(server);
 }
 
@@ -363,14 +389,33 @@ static int start_pulse(struct server *server)
 	return 0;
 }
 
-/* Undoes what of server_init() was done before the loop had any handle. */
+/* Undoes what of server_init() was done. */
 static void discard(struct server *server)
 {
 	errands_stop(&server->errands);
 	listener_close(&server->listener);
 	pulse_free(server->pulse);
 	close_fdp(&server->pulse_fd);
+	close_fdp(&server->ear);
 	uv_loop_close(&server->loop);
+}
+
+/* Has the loop watch the socket, what is heard of writers, and what errands are done. 0 or -errno; then it has no handle. */
+static int start_watching(struct server *server)
+{
+	uv_poll_t *polls[] = {&server->accepting, &server->hearing, &server->done};
+	const int fds[] = {server->listener.fd, server->ear, server->errands.socket};
+	size_t n = 0;
+	int r = 0;
+
+	for (; n < sizeof(polls) / sizeof(polls[0]) && !r; n += !r)
+		r = uv_poll_init(&server->loop, polls[n], fds[n]);
+	if (!r)
+		return 0;
+	while (n)
+		uv_close((uv_handle_t *)polls[--n], NULL);
+	uv_run(&server->loop, UV_RUN_NOWAIT);
+	return r;
 }
 
 static int start(struct server *server, const struct limits *limits, char *complaint, size_t size)
@@ -382,23 +427,24 @@ static int start(struct server *server, const struct limits *limits, char *compl
 		snprintf(complaint, size, "no shared memory for the pulse: %s", uv_strerror(r));
 		return r;
 	}
-	r = uv_poll_init(&server->loop, &server->accepting, server->listener.fd);
+	server->ear = guard_open_ear();
+	if (server->ear < 0) {
+		snprintf(complaint, size, "can't hear of writers: %s", strerror(-server->ear));
+		return server->ear;
+	}
+	r = start_watching(server);
 	if (r < 0) {
 		snprintf(complaint, size, "can't wait for connections: %s", uv_strerror(r));
-		return r;
-	}
-	r = uv_poll_init(&server->loop, &server->done, server->errands.socket);
-	if (r < 0) {
-		snprintf(complaint, size, "can't wait for what is done elsewhere: %s", uv_strerror(r));
 		return r;
 	}
 	uv_timer_init(&server->loop, &server->second);
 	uv_timer_init(&server->loop, &server->impatient);
 	uv_idle_init(&server->loop, &server->busy);
-	server->done.data = server;
+	server->done.data = server->hearing.data = server;
 	server->accepting.data = server->second.data = server->impatient.data = server->busy.data = server;
 	registry_init(&server->registry, limits, server->pulse, &server->errands);
 	uv_poll_start(&server->done, UV_READABLE, on_errands_done);
+	uv_poll_start(&server->hearing, UV_READABLE, on_writers);
 	return 0;
 }
 
@@ -409,7 +455,7 @@ int server_init(struct server *server, const struct limits *limits, struct liste
 	/* Where standard error is a pipe, its reader may go. */
 	signal(SIGPIPE, SIG_IGN);
 	memset(server, 0, sizeof(*server));
-	server->pulse_fd = -1;
+	server->pulse_fd = server->ear = -1;
 	server->listener = *listener;
 	*listener = LISTENER_NONE;
 	/* Before there is anything that runners should not keep. */
@@ -470,6 +516,7 @@ void server_stop(struct server *server)
 		return;
 	server->stopping = true;
 	uv_close((uv_handle_t *)&server->accepting, NULL);
+	uv_close((uv_handle_t *)&server->hearing, NULL);
 	listener_close(&server->listener);
 	DL_FOREACH(server->peers, peer)
 		peer_fail(peer);
@@ -505,4 +552,5 @@ void server_deinit(struct server *server)
 	loop_release();
 	pulse_free(server->pulse);
 	close_fdp(&server->pulse_fd);
+	close_fdp(&server->ear);
 }

@@ -24,8 +24,9 @@ struct pulse;
 struct server {
 	uv_loop_t loop;
 	uv_poll_t accepting;
+	uv_poll_t hearing;    /* of writers of guarded files */
 	uv_timer_t second;    /* runs while a client is connected, or a file may become idle for too long */
-	uv_timer_t impatient; /* runs while a request waits, a client has to unmap, a peer is held, or it shrinks: then boards are looked at */
+	uv_timer_t impatient; /* runs while anyone waits, is held, or has to unmap, or it shrinks: then the boards are looked at */
 	uv_idle_t busy;       /* runs while the last turn was too short to look at all that might be evicted */
 	uv_poll_t done;       /* of errands */
 	bool shrinks;         /* more is in use than a lowered limit allows */
@@ -34,6 +35,7 @@ struct server {
 	bool stopping;
 
 	struct listener listener;
+	int ear; /* see guard_open_ear() */
 	struct registry registry;
 	struct errands errands;
 	struct report_server report;
