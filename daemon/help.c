@@ -31,6 +31,8 @@ void print_help(void)
 	      "  --window-size=SIZE     bytes of a window, a power of two (default: 64M)\n"
 	      "  --recall-timeout=TIME  for clients to unmap what is taken back (default: 1s)\n"
 	      "  --idle-timeout=TIME    until a file that nobody uses is closed (default: 5min)\n"
+	      "  --write-guard=yes|no   keep writers from mapped files while they are read (default: no)\n"
+	      "  --write-guard-timeout=TIME  for a writer to wait at most (default: 5s)\n"
 	      "  --log-level=LEVEL      error, warning, notice, info or debug (default: info; exec: error)\n"
 	      "  --config=FILE          the configuration (default: " CONFIG_FILE ",\n"
 	      "                         if it is there; exec: none)\n"

@@ -20,6 +20,8 @@
 #define MOST_ERRANDS 512
 /* Maps that are neither regions nor boards: the program, its libraries, heap and stacks. */
 #define RESERVED_MAPS 512
+/* How much sooner than the kernel the write guard gives way. */
+#define WRITE_GUARD_MARGIN_MS 500
 /* More connections than that are of no use, whatever the kernel allows. */
 #define MOST_CLIENTS 4096
 
@@ -40,6 +42,7 @@ void limits_default(struct limits *limits)
 		.user_percent = LIMITS_DEFAULT_USER_PERCENT,
 		.recall_timeout_ms = LIMITS_DEFAULT_RECALL_MS,
 		.idle_timeout_ms = LIMITS_DEFAULT_IDLE_MS,
+		.write_guard_timeout_ms = LIMITS_DEFAULT_WRITE_GUARD_MS,
 	};
 }
 
@@ -59,39 +62,50 @@ static uint64_t raise_descriptors(void)
 	return limit.rlim_cur;
 }
 
-/* vm.max_map_count; the kernel's default where it can't be read. */
-static uint64_t max_map_count(void)
+/* A number of the kernel's; its default where it can't be read. */
+static uint64_t kernel_number(const char *path, uint64_t otherwise)
 {
-	FILE *file = fopen("/proc/sys/vm/max_map_count", "re");
+	FILE *file = fopen(path, "re");
 	uint64_t value;
 	char text[32];
 
 	if (!file)
-		return 65530;
+		return otherwise;
 	if (!fgets(text, sizeof(text), file))
 		text[0] = '\0';
 	fclose(file);
 	text[strcspn(text, "\n")] = '\0';
-	return number_parse(text, &value) < 0 ? 65530 : value;
+	return number_parse(text, &value) < 0 ? otherwise : value;
 }
 
-/* Lowers *@limit to @most, and says so. */
-static int lower(uint64_t *limit, uint64_t most, const char *name, const char *why, char *complaint, size_t size)
+/* Lowers *@limit to @most, in @unit, and says so. */
+static int lower(uint64_t *limit, uint64_t most, const char *unit, const char *name, const char *why, char *complaint, size_t size)
 {
 	size_t length = strlen(complaint);
 
 	if (*limit <= most)
 		return 0;
-	snprintf(complaint + length, size - length, "%smax-%s lowered from %" PRIu64 " to %" PRIu64 ": %s", length ? "; " : "", name,
-		 *limit, most, why);
+	snprintf(complaint + length, size - length, "%s%s lowered from %" PRIu64 "%s to %" PRIu64 "%s: %s", length ? "; " : "",
+		 name, *limit, unit, most, unit, why);
 	*limit = most;
 	return 1;
+}
+
+/* The most that the timeout of the write guard may be, so that it is over before the kernel loses patience, which it may never do. */
+static uint64_t most_write_guard_ms(void)
+{
+	uint64_t kernel_s = kernel_number("/proc/sys/fs/lease-break-time", 45), kernel_ms;
+
+	if (!kernel_s || __builtin_mul_overflow(kernel_s, UINT64_C(1000), &kernel_ms))
+		return UINT64_MAX;
+	return kernel_ms - WRITE_GUARD_MARGIN_MS;
 }
 
 int limits_fit(struct limits *limits, char *complaint, size_t size)
 {
 	uint64_t descriptors = raise_descriptors();
-	uint64_t map_count = max_map_count();
+	uint64_t map_count = kernel_number("/proc/sys/vm/max_map_count", 65530);
+	uint64_t descriptors_of_file = limits->write_guard ? 2 : 1;
 	int lowered = 0;
 
 	complaint[0] = '\0';
@@ -102,17 +116,20 @@ int limits_fit(struct limits *limits, char *complaint, size_t size)
 	limits->errands = min_u64(descriptors / ERRANDS_PART, MOST_ERRANDS);
 	descriptors -= limits->errands;
 
-	/* Half of the descriptors at most are for files, the rest for clients. */
-	lowered += lower(&limits->handles, descriptors / 2, "handles", "the limit on open files (RLIMIT_NOFILE) allows no more",
-			 complaint, size);
-	limits->clients = min_u64((descriptors - limits->handles) / CLIENT_DESCRIPTORS, MOST_CLIENTS);
+	/* Half of the descriptors at most are for files, and those that guard them; the rest for clients. */
+	lowered += lower(&limits->handles, descriptors / 2 / descriptors_of_file, "", "max-handles",
+			 "the limit on open files (RLIMIT_NOFILE) allows no more", complaint, size);
+	limits->clients = min_u64((descriptors - limits->handles * descriptors_of_file) / CLIENT_DESCRIPTORS, MOST_CLIENTS);
 
 	/* A region is a map of its own at worst, and so is a client's board. */
 	if (map_count < 2 * RESERVED_MAPS)
 		return -ENOMEM;
 	limits->clients = min_u64(limits->clients, map_count / 4);
-	lowered += lower(&limits->maps, map_count - RESERVED_MAPS - limits->clients, "maps", "vm.max_map_count allows no more", complaint,
-			 size);
+	lowered += lower(&limits->maps, map_count - RESERVED_MAPS - limits->clients, "", "max-maps", "vm.max_map_count allows no more",
+			 complaint, size);
+	if (limits->write_guard)
+		lowered += lower(&limits->write_guard_timeout_ms, most_write_guard_ms(), "ms", "write-guard-timeout",
+				 "it has to be over before fs.lease-break-time", complaint, size);
 	limits_set_quota(limits);
 	return lowered;
 }

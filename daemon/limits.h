@@ -47,6 +47,7 @@ struct limits {
 #define LIMITS_DEFAULT_USER_PERCENT   75
 #define LIMITS_DEFAULT_RECALL_MS      1000
 #define LIMITS_DEFAULT_IDLE_MS        (5 * 60 * 1000)
+#define LIMITS_DEFAULT_WRITE_GUARD_MS 5000
 
 /* Of what takes only a little of the server's memory, a user may have as much in any case. */
 #define LIMITS_USER_LEASES   131072
@@ -57,9 +58,9 @@ struct limits {
 void limits_default(struct limits *limits);
 
 /*
- * Raises the soft RLIMIT_NOFILE as far as it goes, lowers the limits to what the kernel allows this process, and sets the number of
- * clients, and the quota. The number of limits that were lowered, with a sentence for each in @complaint; -EMFILE or -ENOMEM if the
- * kernel allows too few descriptors or maps to be of use.
+ * Raises the soft RLIMIT_NOFILE as far as it goes, lowers the limits to what the kernel allows this process, and the timeout of
+ * the write guard below its own, and sets the number of clients, and the quota. The number of limits that were lowered, with a
+ * sentence for each in @complaint; -EMFILE or -ENOMEM if the kernel allows too few descriptors or maps to be of use.
  */
 int limits_fit(struct limits *limits, char *complaint, size_t size);
 

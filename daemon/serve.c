@@ -226,12 +226,14 @@ static int serve(struct service *service)
 static int show(const struct settings *settings, const char *lowered)
 {
 	char text[SETTING_TEXT_MAX];
-	size_t width = 0;
+	size_t name_width = 0, width = 0;
 
-	for (enum setting setting = 0; setting < N_SETTINGS; setting++)
+	for (enum setting setting = 0; setting < N_SETTINGS; setting++) {
+		name_width = max_u64(name_width, strlen(setting_name(setting)));
 		width = max_u64(width, strlen(settings_print(settings, setting, text)));
+	}
 	for (enum setting setting = 0; setting < N_SETTINGS; setting++)
-		printf("%-14s  %-*s  %s\n", setting_name(setting), (int)width, settings_print(settings, setting, text),
+		printf("%-*s  %-*s  %s\n", (int)name_width, setting_name(setting), (int)width, settings_print(settings, setting, text),
 		       *settings->origins[setting] ? settings->origins[setting] : "default");
 	if (*lowered)
 		printf("%s\n", lowered);

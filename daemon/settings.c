@@ -100,6 +100,21 @@ static int parse_idle_timeout(struct settings *settings, const char *value)
 	return set_number(&settings->limits.idle_timeout_ms, time_parse, value, 1000, 24 * HOUR_MS);
 }
 
+static int parse_write_guard(struct settings *settings, const char *value)
+{
+	bool yes = strcmp(value, "yes") == 0;
+
+	if (!yes && strcmp(value, "no") != 0)
+		return -EINVAL;
+	settings->limits.write_guard = yes;
+	return 0;
+}
+
+static int parse_write_guard_timeout(struct settings *settings, const char *value)
+{
+	return set_number(&settings->limits.write_guard_timeout_ms, time_parse, value, 100, HOUR_MS);
+}
+
 static int parse_log_level(struct settings *settings, const char *value)
 {
 	for (size_t i = 0; i < N_LOG_LEVELS; i++) {
@@ -126,6 +141,8 @@ static const struct {
 	[SETTING_USER_SHARE] = {"user-share", "a share such as 75%, from 1% to 100%", parse_user_share},
 	[SETTING_RECALL_TIMEOUT] = {"recall-timeout", "a time such as 1s, from 100ms to 1h", parse_recall_timeout},
 	[SETTING_IDLE_TIMEOUT] = {"idle-timeout", "a time such as 5min, from 1s to 24h", parse_idle_timeout},
+	[SETTING_WRITE_GUARD] = {"write-guard", "yes or no", parse_write_guard},
+	[SETTING_WRITE_GUARD_TIMEOUT] = {"write-guard-timeout", "a time such as 5s, from 100ms to 1h", parse_write_guard_timeout},
 	[SETTING_LOG_LEVEL] = {"log-level", "one of error, warning, notice, info and debug", parse_log_level},
 };
 
@@ -239,6 +256,12 @@ const char *settings_print(const struct settings *settings, enum setting setting
 		break;
 	case SETTING_IDLE_TIMEOUT:
 		print_time(limits->idle_timeout_ms, text);
+		break;
+	case SETTING_WRITE_GUARD:
+		snprintf(text, SETTING_TEXT_MAX, "%s", limits->write_guard ? "yes" : "no");
+		break;
+	case SETTING_WRITE_GUARD_TIMEOUT:
+		print_time(limits->write_guard_timeout_ms, text);
 		break;
 	case SETTING_LOG_LEVEL:
 		print_log_level(settings->log_level, text);

@@ -78,6 +78,8 @@ START_TEST(test_all)
 			   "   \n"
 			   "recall-timeout = 2s\n"
 			   "idle-timeout = 1min\n"
+			   "write-guard = yes\n"
+			   "write-guard-timeout = 3s\n"
 			   "log-level = debug");
 	assert_well();
 	ck_assert_str_eq(settings.socket, "/run/here");
@@ -88,11 +90,13 @@ START_TEST(test_all)
 	ck_assert_uint_eq(settings.limits.user_percent, 10);
 	ck_assert_uint_eq(settings.limits.recall_timeout_ms, 2000);
 	ck_assert_uint_eq(settings.limits.idle_timeout_ms, 60000);
+	ck_assert(settings.limits.write_guard);
+	ck_assert_uint_eq(settings.limits.write_guard_timeout_ms, 3000);
 	ck_assert_str_eq(settings.origins[SETTING_SOCKET], "conf:2");
 	ck_assert_str_eq(settings.origins[SETTING_MAX_HANDLES], "conf:5");
 	ck_assert_str_eq(settings.origins[SETTING_MAX_MAPS], "conf:6");
 	/* The last line has no end. */
-	ck_assert_str_eq(settings.origins[SETTING_LOG_LEVEL], "conf:13");
+	ck_assert_str_eq(settings.origins[SETTING_LOG_LEVEL], "conf:15");
 }
 END_TEST
 

@@ -70,6 +70,50 @@ START_TEST(test_fit_descriptors)
 }
 END_TEST
 
+/* A guard takes as many descriptors again, and its timeout is below the kernel's. */
+START_TEST(test_fit_write_guard)
+{
+	struct limits limits = good;
+	FILE *file = fopen("/proc/sys/fs/lease-break-time", "re");
+	unsigned long kernel_s;
+
+	ck_assert_ptr_nonnull(file);
+	ck_assert_int_eq(fscanf(file, "%lu", &kernel_s), 1);
+	fclose(file);
+
+	set_descriptors(120, 120);
+	limits.write_guard = true;
+	limits.write_guard_timeout_ms = kernel_s ? kernel_s * 1000 - 500 : 1000;
+	limits.handles = 25;
+	ck_assert_int_eq(limits_fit(&limits, complaint, sizeof(complaint)), 0);
+	ck_assert_uint_eq(limits.clients, 50 / 3);
+	limits.handles = 26;
+	ck_assert_int_eq(limits_fit(&limits, complaint, sizeof(complaint)), 1);
+	ck_assert_uint_eq(limits.handles, 25);
+	ck_assert_msg(strstr(complaint, "max-handles lowered from 26 to 25"), "%s", complaint);
+	if (kernel_s) {
+		limits.write_guard_timeout_ms++;
+		ck_assert_int_eq(limits_fit(&limits, complaint, sizeof(complaint)), 1);
+		ck_assert_uint_eq(limits.write_guard_timeout_ms, kernel_s * 1000 - 500);
+		ck_assert_msg(strstr(complaint, "write-guard-timeout lowered from "), "%s", complaint);
+	}
+
+	/* Without it, neither matters. */
+	limits.write_guard = false;
+	limits.write_guard_timeout_ms = UINT64_MAX;
+	limits.handles = 50;
+	ck_assert_int_eq(limits_fit(&limits, complaint, sizeof(complaint)), 0);
+
+	/* The least that is of use. */
+	limits.write_guard = true;
+	limits.write_guard_timeout_ms = 100;
+	limits.handles = 1;
+	set_descriptors(26, 26);
+	ck_assert_int_eq(limits_fit(&limits, complaint, sizeof(complaint)), 0);
+	ck_assert_uint_ge(limits.clients, 1);
+}
+END_TEST
+
 START_TEST(test_fit_maps)
 {
 	struct limits limits = good;
@@ -116,7 +160,7 @@ Suite *suite(void)
 {
 	Suite *s = suite_create("limits");
 
-	HARNESS_CASE(s, "limits", test_fit_descriptors, test_fit_maps, test_fit_many_descriptors);
+	HARNESS_CASE(s, "limits", test_fit_descriptors, test_fit_write_guard, test_fit_maps, test_fit_many_descriptors);
 	return s;
 }
 

@@ -68,6 +68,8 @@ START_TEST(test_built_in)
 	ck_assert_uint_eq(settings.limits.user_percent, 75);
 	ck_assert_uint_eq(settings.limits.recall_timeout_ms, 1000);
 	ck_assert_uint_eq(settings.limits.idle_timeout_ms, 5 * 60 * 1000);
+	ck_assert(!settings.limits.write_guard);
+	ck_assert_uint_eq(settings.limits.write_guard_timeout_ms, 5000);
 	ck_assert_int_eq(settings.log_level, LOG_INFO);
 	for (enum setting setting = 0; setting < N_SETTINGS; setting++) {
 		ck_assert_str_eq(settings.origins[setting], "");
@@ -196,6 +198,24 @@ START_TEST(test_times)
 	assert_refused("idle-timeout", "5m", "5min");
 	assert_refused("idle-timeout", "5 min", "5min");
 	assert_refused("idle-timeout", "never", "5min");
+	assert_prints("write-guard-timeout", "100ms", "100ms");
+	assert_refused("write-guard-timeout", "99ms", "from 100ms");
+	assert_prints("write-guard-timeout", "1h", "1h");
+	assert_refused("write-guard-timeout", "61min", "to 1h");
+}
+END_TEST
+
+START_TEST(test_write_guard)
+{
+	settings_default(&settings);
+	assert_prints("write-guard", "yes", "yes");
+	ck_assert(settings.limits.write_guard);
+	assert_prints("write-guard", "no", "no");
+	ck_assert(!settings.limits.write_guard);
+	assert_refused("write-guard", "", "yes or no");
+	assert_refused("write-guard", "Yes", "yes or no");
+	assert_refused("write-guard", "1", "yes or no");
+	assert_refused("write-guard", "yes ", "yes or no");
 }
 END_TEST
 
@@ -242,7 +262,7 @@ Suite *suite(void)
 	Suite *s = suite_create("settings");
 
 	HARNESS_CASE(s, "settings", test_built_in, test_names, test_socket, test_memory, test_numbers, test_window, test_user_share,
-		     test_times, test_log_level, test_check);
+		     test_times, test_write_guard, test_log_level, test_check);
 	return s;
 }
 
