@@ -138,8 +138,8 @@ static int print_clients(struct figures_rows *rows, size_t most, const struct lo
 static int print_files(struct figures_rows *rows, const struct look *look)
 {
 	static const struct table_column columns[] = {
-		{"SIZE", TABLE_RIGHT, 1},    {"MAPPED", TABLE_RIGHT, 0},  {"IN MEMORY", TABLE_RIGHT, 2},
-		{"REGIONS", TABLE_RIGHT, 4}, {"CLIENTS", TABLE_RIGHT, 3}, {"PATH", TABLE_LEFT, 0},
+		{"SIZE", TABLE_RIGHT, 1},    {"MAPPED", TABLE_RIGHT, 0}, {"IN MEMORY", TABLE_RIGHT, 2}, {"REGIONS", TABLE_RIGHT, 4},
+		{"CLIENTS", TABLE_RIGHT, 3}, {"GUARDED", TABLE_LEFT, 5}, {"PATH", TABLE_LEFT, 0},
 	};
 	_cleanup_(table_deinit) struct table table;
 	const struct figures_file *files = rows->rows;
@@ -158,7 +158,8 @@ static int print_files(struct figures_rows *rows, const struct look *look)
 			table_set(&table, 2, "-");
 		table_set_number(&table, 3, files[i].regions);
 		table_set_number(&table, 4, files[i].clients);
-		set_path(&table, 5, files[i].path);
+		table_set(&table, 5, files[i].guarded ? "yes" : "no");
+		set_path(&table, 6, files[i].path);
 	}
 	return print_below(&table, look);
 }

@@ -71,6 +71,7 @@ static const struct field file[] = {
 	ROW(FIELD_U64, figures_file, clients),
 	ROW(FIELD_U64, figures_file, device),
 	ROW(FIELD_U64, figures_file, inode),
+	ROW(FIELD_U32, figures_file, guarded),
 };
 
 static const struct field user[] = {

@@ -83,6 +83,7 @@ struct figures_file {
 	uint64_t clients;
 	uint64_t device; /* st_dev and st_ino: whether the path still is that file */
 	uint64_t inode;
+	uint32_t guarded; /* 1 if writers are kept out, else 0 */
 };
 
 /* What one user has of each quota. */
