@@ -6,45 +6,17 @@
 #include "proto/util.h"
 
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/signalfd.h>
-#include <sys/statfs.h>
-
-#ifndef ZFS_SUPER_MAGIC
-#define ZFS_SUPER_MAGIC 0x2fc12fc1
-#endif
 
 /* The signal of a writer has the descriptor with it. Where no more of these can wait, the kernel sends SIGIO, which has not. */
 #define WRITER_SIGNAL SIGRTMIN
-
-/* Whether the file is on a file system where opening waits for nobody else. */
-static bool is_local(int fd)
-{
-	struct statfs fs;
-
-	if (fstatfs(fd, &fs) < 0)
-		return false;
-	switch ((unsigned long)fs.f_type) {
-	case EXT4_SUPER_MAGIC: /* also of ext2 and ext3 */
-	case XFS_SUPER_MAGIC:
-	case BTRFS_SUPER_MAGIC:
-	case F2FS_SUPER_MAGIC:
-	case TMPFS_MAGIC:
-	case ZFS_SUPER_MAGIC:
-		return true;
-	default:
-		return false;
-	}
-}
 
 int guard_open(struct guard *guard, int fd)
 {
 	char path[32];
 
-	if (!is_local(fd))
-		return -EOPNOTSUPP;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	guard->fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	return guard->fd < 0 ? -errno : 0;

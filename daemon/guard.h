@@ -44,7 +44,7 @@ struct guard {
 	uint64_t until_ms; /* awaited: not tried before; breaking: the deadline */
 };
 
-/* Opens a description of the file of @fd to guard it with. 0; -EOPNOTSUPP if it is not on a local file system; -errno of open(2). */
+/* Opens a description of the file of @fd, which has to be on a local volume, to guard it with. 0 or -errno of open(2). */
 int guard_open(struct guard *guard, int fd);
 
 /* Takes the lease. 0; -EAGAIN if somebody has the file open for writing; or -errno of fcntl(2). */

@@ -6,6 +6,7 @@
 #include "daemon/file.h"
 #include "daemon/lease.h"
 #include "daemon/registry.h"
+#include "daemon/volume.h"
 #include "proto/util.h"
 
 /* How long a file is left alone after it could not be guarded, or a writer was let in: less than a second, so that each second counts. */
@@ -53,8 +54,12 @@ static void close_guard(struct registry *registry, struct file *file)
 
 static int open_guard(struct registry *registry, struct file *file)
 {
-	int r = guard_open(&file->guard, file->fd);
+	int r;
 
+	/* To open it elsewhere may take for ever. */
+	if (!file->volume->local)
+		return -EOPNOTSUPP;
+	r = guard_open(&file->guard, file->fd);
 	if (r < 0)
 		return r;
 	HASH_ADD(by_guard, registry->by_guard, guard.fd, sizeof(file->guard.fd), file);
