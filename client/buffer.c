@@ -98,18 +98,23 @@ static ssize_t slice_of(const struct smmap_buffer *buffer, int64_t from, int64_t
 
 int smmap_buffer_at(struct smmap_buffer *buffer, int64_t index)
 {
-	const unsigned char *data;
+	const volatile unsigned char *data;
+	uint64_t offset;
+	int byte;
 	ssize_t n;
 
 	if (!buffer)
 		return -EINVAL;
 	if (index < -buffer->length || index >= buffer->length)
 		return -ERANGE;
-	n = smmap_cursor_use(buffer->cursor, buffer->offset + (uint64_t)clip(buffer, index), 1);
+	offset = buffer->offset + (uint64_t)clip(buffer, index);
+	n = smmap_cursor_use(buffer->cursor, offset, 1);
 	if (n <= 0)
 		return n < 0 ? (int)n : -ESTALE;
 	data = smmap_cursor_data(buffer->cursor);
-	return *data;
+	byte = *data;
+	/* If that was the guard's, the next use says so. */
+	return cursor_is_blanked(buffer->cursor) ? (int)smmap_cursor_use(buffer->cursor, offset, 1) : byte;
 }
 
 ssize_t smmap_buffer_read(struct smmap_buffer *buffer, void *to, int64_t from, int64_t until)

@@ -80,6 +80,7 @@ static int connect_once(struct smmap_client *client, uint64_t deadline_ms, struc
 		.max_mapped = client->max_mapped,
 		.threaded = client->threaded,
 		.complaint = complaint,
+		.guarded = client->guarded,
 	};
 
 	return connection_open(connection, &options, deadline_ms);
@@ -172,7 +173,7 @@ static int set_options(struct smmap_client *client, const struct smmap_client_op
 	const char *name = options->name ? options->name : program_invocation_short_name;
 	int n;
 
-	if (options->flags & ~SMMAP_NO_THREAD)
+	if (options->flags & ~(SMMAP_NO_THREAD | SMMAP_GUARD_SIGBUS))
 		return -EINVAL;
 	if (options->name && strlen(name) >= sizeof(client->name))
 		return -EINVAL;
@@ -193,6 +194,7 @@ static int set_options(struct smmap_client *client, const struct smmap_client_op
 	client->max_mapped = options->max_mapped ? options->max_mapped : DEFAULT_MAX_MAPPED;
 	client->deadline_ms = options->deadline_ms ? options->deadline_ms : DEFAULT_DEADLINE_MS;
 	client->threaded = !(options->flags & SMMAP_NO_THREAD);
+	client->guarded = options->flags & SMMAP_GUARD_SIGBUS;
 	return 0;
 }
 

@@ -24,6 +24,7 @@ struct smmap_client {
 	uint64_t max_mapped;
 	uint32_t deadline_ms;
 	bool threaded;
+	bool guarded;
 
 	pthread_mutex_t lock; /* of all below; nobody waits for a server with it */
 	pthread_cond_t changed;

@@ -3,6 +3,7 @@
 
 #include "client/connection.h"
 
+#include "client/guard.h"
 #include "client/smmap-client.h"
 #include "proto/address.h"
 #include "proto/hash.h"
@@ -195,7 +196,7 @@ static void complain_of_version(struct connection *connection, uint32_t version)
 }
 
 /* Takes the three descriptors of a welcome; board and pulse are closed once they are mapped. */
-static int enter(struct connection *connection, const struct message_welcome *welcome, int *descriptors)
+static int enter(struct connection *connection, const struct message_welcome *welcome, int *descriptors, bool guarded)
 {
 	int r;
 
@@ -213,10 +214,11 @@ static int enter(struct connection *connection, const struct message_welcome *we
 	if (r < 0)
 		return r;
 	connection->bell = take_fd(&descriptors[2]);
-	return lease_table_init(&connection->leases, &connection->board, welcome->window_bytes);
+	r = lease_table_init(&connection->leases, &connection->board, welcome->window_bytes);
+	return !r && guarded ? guard_new(&connection->leases.guard, &connection->board) : r;
 }
 
-static int handle_welcome(struct connection *connection, struct packet *packet)
+static int handle_welcome(struct connection *connection, struct packet *packet, bool guarded)
 {
 	struct message message;
 	int r;
@@ -233,10 +235,10 @@ static int handle_welcome(struct connection *connection, struct packet *packet)
 		connection_keep_complaint(connection, &message.error);
 		return message.error.error && message.error.error < 4096 ? -(int)message.error.error : -EPROTO;
 	}
-	return message.type == MESSAGE_WELCOME ? enter(connection, &message.welcome, packet->descriptors) : -EPROTO;
+	return message.type == MESSAGE_WELCOME ? enter(connection, &message.welcome, packet->descriptors, guarded) : -EPROTO;
 }
 
-static int await_welcome(struct connection *connection, uint64_t deadline_ms)
+static int await_welcome(struct connection *connection, uint64_t deadline_ms, bool guarded)
 {
 	struct packet *packet = &connection->packet;
 	uint64_t now_ms = clock_ms();
@@ -254,7 +256,7 @@ static int await_welcome(struct connection *connection, uint64_t deadline_ms)
 		return r == 0 || r == -ECONNRESET ? -ENOTCONN : r;
 	}
 
-	r = handle_welcome(connection, packet);
+	r = handle_welcome(connection, packet, guarded);
 	packet_deinit(packet);
 	return r;
 }
@@ -289,7 +291,7 @@ int connection_open(struct connection **new, const struct connection_options *op
 	r = say_hello(connection, options->name);
 	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
 		return r;
-	r = await_welcome(connection, deadline_ms);
+	r = await_welcome(connection, deadline_ms, options->guarded);
 	memcpy(options->complaint, connection->complaint, COMPLAINT_SIZE);
 	if (r < 0)
 		return r;
@@ -452,6 +454,11 @@ void connection_unpin(struct connection *connection, const struct place *place)
 bool connection_is_stale(const struct connection *connection, const struct place *place)
 {
 	return board_is_stale(slot_of(connection, place->slot));
+}
+
+bool connection_is_blanked(const struct connection *connection, const struct place *place)
+{
+	return guard_has_blanked(connection->leases.guard, place->slot);
 }
 
 const uint32_t *connection_watch(const struct connection *connection, const struct place *place)

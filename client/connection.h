@@ -67,6 +67,7 @@ struct connection_options {
 	uint64_t max_mapped;
 	bool threaded;
 	char *complaint; /* where a server that does not let this client in has said why: room for COMPLAINT_SIZE bytes */
+	bool guarded;
 };
 
 /* Where a cursor stands: a pinned lease. */
@@ -119,6 +120,9 @@ void connection_unpin(struct connection *connection, const struct place *place);
 
 /* Whether the file has changed underneath. */
 bool connection_is_stale(const struct connection *connection, const struct place *place);
+
+/* Whether what was read there before may have been zeros that the guard put there; see client/guard.h. */
+bool connection_is_blanked(const struct connection *connection, const struct place *place);
 
 /* Where the lease's generation can be watched: see board_watch(). */
 const uint32_t *connection_watch(const struct connection *connection, const struct place *place);

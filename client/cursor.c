@@ -126,6 +126,11 @@ int smmap_cursor_assign(struct smmap_cursor *cursor, const struct smmap_cursor *
 
 /* ---- where it stands ---- */
 
+bool cursor_is_blanked(const struct smmap_cursor *cursor)
+{
+	return cursor->connection && connection_is_blanked(cursor->connection, &cursor->place);
+}
+
 /*
  * Whether a range is inside of the lease where the cursor stands. A size of 0 asks for what the lease has.
  */
@@ -170,6 +175,11 @@ ssize_t(smmap_cursor_use)(struct smmap_cursor *cursor, uint64_t offset, size_t s
 		return stand(cursor, offset, size ? size : (size_t)min_u64(cursor->place.end - offset, SSIZE_MAX));
 
 	smmap_cursor_unuse(cursor);
+	if (cursor->blanked) {
+		cursor->blanked = false;
+		cursor->doubts = true;
+		return -ESTALE;
+	}
 	n = cursor_move(cursor, offset, size);
 	return n > 0 ? stand(cursor, offset, (size_t)n) : n;
 }
@@ -178,6 +188,7 @@ void smmap_cursor_unuse(struct smmap_cursor *cursor)
 {
 	if (cursor_check(cursor) < 0 || !cursor->connection)
 		return;
+	cursor->blanked = cursor->blanked || cursor_is_blanked(cursor);
 	connection_unpin(cursor->connection, &cursor->place);
 	connection_unref(take_ptr(cursor->connection));
 	cursor->head = (struct smmap_cursor_head){0};

@@ -18,7 +18,12 @@ struct smmap_cursor {
 
 	struct connection *connection; /* where it stands: a reference; NULL nowhere */
 	struct place place;            /* the lease */
+	bool blanked;                  /* what it stood on was, and the next call has to say so */
+	bool doubts;                   /* what is known of the file: the next move asks the server */
 };
+
+/* Whether what was read where it stands may have been zeros that the guard put there. */
+bool cursor_is_blanked(const struct smmap_cursor *cursor);
 
 /* -EINVAL, or -ECHILD after a fork. */
 int cursor_check(const struct smmap_cursor *cursor);

@@ -3,6 +3,7 @@
 
 #include "client/lease.h"
 
+#include "client/guard.h"
 #include "proto/hash.h"
 #include "proto/util.h"
 
@@ -54,8 +55,11 @@ void lease_table_deinit(struct lease_table *table)
 		if (!lease->mapped)
 			continue;
 		remove_windows(table, lease);
+		if (table->guard)
+			guard_remove(table->guard, lease->ref.slot);
 		munmap(lease->address, map_length(lease));
 	}
+	guard_release(table->guard);
 	munmap(table->leases, records_bytes(table));
 	*table = (struct lease_table){0};
 }
@@ -137,6 +141,8 @@ static void forget(struct lease_table *table, struct lease *lease)
 	if (!lease->n_windows)
 		DL_DELETE(table->superseded, lease);
 	remove_windows(table, lease);
+	if (table->guard)
+		guard_remove(table->guard, lease->ref.slot);
 	lease->mapped = false;
 	lease->n_windows = 0;
 	table->n_mapped--;
@@ -153,6 +159,8 @@ int lease_table_add(struct lease_table *table, const struct lease *new)
 	table->n_slots = (uint32_t)max_u64(table->n_slots, (uint64_t)new->ref.slot + 1);
 	table->n_mapped++;
 	table->mapped_bytes += map_length(lease);
+	if (table->guard)
+		guard_add(table->guard, lease->ref.slot, lease->address, map_length(lease));
 
 	for (uint64_t number = first_window(table, lease); number <= last_window(table, lease); number++) {
 		if (set_window(table, lease, number) == 0)

@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct guard;
 struct window;
 
 struct lease {
@@ -32,6 +33,7 @@ struct lease {
 
 struct lease_table {
 	struct board *board; /* borrowed */
+	struct guard *guard; /* NULL without one */
 	uint64_t window_bytes;
 	struct lease *leases; /* a record for each slot */
 	uint32_t n_slots;     /* that were ever used */
@@ -53,7 +55,7 @@ struct discards {
 /* 0 or -ENOMEM. */
 int lease_table_init(struct lease_table *table, struct board *board, uint64_t window_bytes);
 
-/* Unmaps all that is left. */
+/* Unmaps all that is left, and releases the guard. */
 void lease_table_deinit(struct lease_table *table);
 
 /* The newest lease on the range's first window, if it has the whole range; else NULL. */

@@ -81,6 +81,7 @@ static int ask_lease(struct move *move, uint64_t offset, uint64_t length)
 	}
 
 	atomic_store(&file->size, call.answer.leased.file_size);
+	move->cursor->doubts = false;
 	move->place = (struct place){
 		.slot = call.answer.leased.lease.slot,
 		.generation = call.answer.leased.lease.generation,
@@ -168,7 +169,7 @@ static int try_move(struct move *move, uint64_t offset, size_t size)
 	if (r < 0)
 		return r;
 	move->place = (struct place){0};
-	if (!move->fd)
+	if (!move->fd && !move->cursor->doubts)
 		r = move_by_hit(move, offset, size, &hit);
 	if (!r && !hit)
 		r = move_by_miss(move, offset, size);

@@ -8,10 +8,12 @@
 
 #include "client/cursor.h"
 
+#include "client/client.h"
 #include "proto/util.h"
 
 #include <fcntl.h>
 #include <limits.h>
+#include <string.h>
 #include <sys/uio.h>
 
 /* The kernel copies no more than 2 GiB at once; and a pipe holds no more than this. */
@@ -57,6 +59,11 @@ static ssize_t copy_map(const struct smmap_cursor *cursor, char *to, size_t size
 	const char *from = smmap_cursor_data(cursor);
 	size_t done = 0;
 
+	/* With the guard this thread can't be killed. */
+	if (cursor->client->guarded) {
+		memcpy(to, from, size);
+		return cursor_is_blanked(cursor) ? 0 : (ssize_t)size;
+	}
 	while (done < size) {
 		ssize_t n = copy_some(to + done, from + done, size - done);
 
@@ -93,6 +100,7 @@ static int read_file(struct smmap_cursor *cursor, char *to, size_t size, uint64_
 	ssize_t n;
 
 	smmap_cursor_unuse(cursor);
+	cursor->blanked = false;
 	n = cursor_move_anew(cursor, offset, size, &fd);
 	if (n <= 0)
 		return n < 0 ? (int)n : -ESTALE;

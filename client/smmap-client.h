@@ -45,6 +45,14 @@ struct smmap_buffer;
  * smmap_client_dispatch() when it is readable. */
 #define SMMAP_NO_THREAD 0x1u
 
+/*
+ * Flags of a client: guard what pointers lead to. Where a file was truncated, or can't be read, a touch of its map reads zeros instead of
+ * raising SIGBUS; the next call that moves or reads by a cursor which stood there returns -ESTALE, once, and the one after that sees the new
+ * size. This installs a handler of SIGBUS for the whole process, which hands on what is not its own to the handler that was there
+ * before; one that is installed later has to do the same. A thread that blocks SIGBUS is not guarded. See smmap-client(3).
+ */
+#define SMMAP_GUARD_SIGBUS 0x2u
+
 /* Flags of a cursor: stand on the whole file at once, where that fits into the server's limits; else work in windows. */
 #define SMMAP_WHOLE_FILE 0x1u
 
@@ -59,7 +67,7 @@ struct smmap_client_options {
 	uint64_t max_mapped;  /* bytes that the client keeps mapped at most, as far as no cursor stands on them. Default: unlimited
 	                       * on 64 bits, 1 GiB on 32 */
 	uint32_t deadline_ms; /* how long a call waits for room, or for a server that is away. Default: 5000 */
-	uint32_t flags;       /* SMMAP_NO_THREAD */
+	uint32_t flags;       /* SMMAP_NO_THREAD, SMMAP_GUARD_SIGBUS */
 };
 
 /* What a client and its server hold. Sizes are in bytes. */

@@ -90,7 +90,7 @@ START_TEST(test_options)
 
 	ck_assert_int_eq(smmap_client_open(NULL, NULL), -EINVAL);
 	options.socket = server.socket;
-	options.flags = 2;
+	options.flags = 4;
 	ck_assert_int_eq(smmap_client_open(&client, &options), -EINVAL);
 	options.flags = 0;
 	options.name = long_name;

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * See guard.h for the idea. All that is between a mark on a lease and the zeros happens in this order, so that a thread which has read zeros
+ * finds the mark. The zeros reach to the end of the lease, so that a lease takes at most one more map, whatever is touched.
+ */
+#include "config.h"
+
+#include "client/guard.h"
+
+#include "proto/util.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+/* Where a lease is mapped: whole pages. */
+struct entry {
+	_Atomic uintptr_t begin;
+	_Atomic uintptr_t end; /* 0: there is no lease */
+	atomic_bool blanked;
+};
+
+struct guard {
+	struct guard *next; /* all */
+	atomic_bool taken;  /* by a connection */
+	_Atomic(struct board_slot *) slots;
+	_Atomic uint32_t n_used; /* entries that ever had a lease */
+	uint32_t n_entries;
+	struct entry entries[];
+};
+
+static _Atomic(struct guard *) all;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static struct sigaction previous; /* who had the signal before */
+static atomic_bool previous_is_over;
+
+/* ---- a signal that is not ours ---- */
+
+/* Ends the process by this signal, as soon as the handler returns, in the same thread and with the same information. */
+static void die(siginfo_t *info)
+{
+	struct sigaction action = {.sa_handler = SIG_DFL};
+
+	sigaction(SIGBUS, &action, NULL);
+	if (syscall(SYS_rt_tgsigqueueinfo, getpid(), (pid_t)syscall(SYS_gettid), SIGBUS, info) < 0)
+		raise(SIGBUS);
+}
+
+/* Does what the kernel would have done if there were no guard. */
+static void hand_on(int signal, siginfo_t *info, void *context)
+{
+	/* One that tells a thread why it can't go on can't be ignored. */
+	bool is_forced = info->si_code > 0 && info->si_code != BUS_MCEERR_AO;
+
+	if (previous.sa_handler == SIG_IGN && !is_forced)
+		return;
+	if (previous.sa_handler == SIG_IGN || previous.sa_handler == SIG_DFL ||
+	    (previous.sa_flags & SA_RESETHAND && atomic_exchange(&previous_is_over, true)))
+		die(info);
+	else if (previous.sa_flags & SA_SIGINFO)
+		previous.sa_sigaction(signal, info, context);
+	else
+		previous.sa_handler(signal);
+}
+
+/* ---- one that is ---- */
+
+/* Whether a lease is mapped at @address, and then where it ends. Read twice, the end shows that nothing has changed in between. */
+static bool is_at(struct entry *entry, uintptr_t address, uintptr_t *end)
+{
+	uintptr_t begin;
+
+	*end = atomic_load(&entry->end);
+	begin = atomic_load(&entry->begin);
+	return address >= begin && address < *end && atomic_load(&entry->end) == *end;
+}
+
+/* Blanks the lease at @address from its page on; false if there is none, or no map to be had. */
+static bool blank(uintptr_t address)
+{
+	for (struct guard *guard = atomic_load(&all); guard; guard = guard->next) {
+		uint32_t n = atomic_load(&guard->n_used);
+
+		for (uint32_t i = 0; i < n; i++) {
+			uintptr_t page = (uintptr_t)round_down(address, page_size()), end;
+
+			if (!is_at(&guard->entries[i], address, &end))
+				continue;
+			atomic_store(&guard->entries[i].blanked, true);
+			board_mark_stale(&atomic_load(&guard->slots)[i]);
+			return mmap((void *)page, end - page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
+				    0) != MAP_FAILED;
+		}
+	}
+	return false;
+}
+
+static void handle(int signal, siginfo_t *info, void *context)
+{
+	int saved = errno;
+	bool is_ours = info->si_code == BUS_ADRERR && blank((uintptr_t)info->si_addr);
+
+	errno = saved;
+	if (!is_ours)
+		hand_on(signal, info, context);
+}
+
+/* What held for who had the signal before holds for the guard, which calls it. On a stack of its own, where the thread has one. */
+static void install(void)
+{
+	struct sigaction action;
+
+	sigaction(SIGBUS, NULL, &previous);
+	action = previous;
+	action.sa_sigaction = handle;
+	action.sa_flags = SA_SIGINFO | SA_ONSTACK | (previous.sa_flags & (SA_NODEFER | SA_RESTART));
+	if (previous.sa_handler == SIG_IGN)
+		action.sa_flags |= SA_RESTART;
+	sigaction(SIGBUS, &action, NULL);
+}
+
+/* ---- guards ---- */
+
+/* One that no connection has, with room for so many slots; NULL if there is none. */
+static struct guard *take(uint32_t n_slots)
+{
+	for (struct guard *guard = atomic_load(&all); guard; guard = guard->next) {
+		bool taken = false;
+
+		if (guard->n_entries >= n_slots && atomic_compare_exchange_strong(&guard->taken, &taken, true))
+			return guard;
+	}
+	return NULL;
+}
+
+/* Another one. Pages that were never touched cost nothing. */
+static struct guard *add(uint32_t n_slots)
+{
+	size_t size = sizeof(struct guard) + n_slots * sizeof(struct entry);
+	struct guard *guard = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (guard == MAP_FAILED)
+		return NULL;
+	guard->n_entries = n_slots;
+	guard->taken = true;
+	guard->next = atomic_load(&all);
+	while (!atomic_compare_exchange_weak(&all, &guard->next, guard))
+		;
+	return guard;
+}
+
+int guard_new(struct guard **new, const struct board *board)
+{
+	struct guard *guard;
+
+	pthread_once(&once, install);
+	guard = take(board->n_slots);
+	if (!guard)
+		guard = add(board->n_slots);
+	if (!guard)
+		return -ENOMEM;
+	atomic_store(&guard->slots, board->slots);
+	*new = guard;
+	return 0;
+}
+
+void guard_release(struct guard *guard)
+{
+	if (guard)
+		atomic_store(&guard->taken, false);
+}
+
+void guard_add(struct guard *guard, uint32_t slot, const void *address, size_t length)
+{
+	struct entry *entry = &guard->entries[slot];
+
+	if (slot >= atomic_load(&guard->n_used))
+		atomic_store(&guard->n_used, slot + 1);
+	atomic_store(&entry->blanked, false);
+	atomic_store(&entry->begin, (uintptr_t)address);
+	atomic_store(&entry->end, (uintptr_t)address + length);
+}
+
+void guard_remove(struct guard *guard, uint32_t slot)
+{
+	atomic_store(&guard->entries[slot].end, 0);
+}
+
+bool guard_has_blanked(const struct guard *guard, uint32_t slot)
+{
+	if (!guard)
+		return false;
+	/* What was read was read before this. */
+	atomic_thread_fence(memory_order_seq_cst);
+	return atomic_load(&guard->entries[slot].blanked);
+}
