@@ -107,8 +107,8 @@ static void report(struct worker *worker, const char *what, unsigned file, int64
 	char said[128];
 
 	smmap_client_complaint(worker->client, said, sizeof(said));
-	snprintf(shared->complaints[worker->process][worker->number], sizeof(shared->complaints[0][0]), "%s, file %u: %" PRId64 ", %s %s", what,
-		 file, value, smmap_strerror((int)value), said);
+	snprintf(shared->complaints[worker->process][worker->number], sizeof(shared->complaints[0][0]),
+		 "%s, file %u: %" PRId64 ", %s %s", what, file, value, smmap_strerror((int)value), said);
 	worker->failed = true;
 }
 
@@ -174,8 +174,8 @@ static void look_back(struct worker *worker, unsigned file)
 	if (smmap_cursor_is_valid(standing)) {
 		if (smmap_client_stats(worker->client, &stats) == -ENOTCONN || stats.orphans)
 			atomic_fetch_add(&shared->n_orphaned, 1);
-		compare(worker, "a wrong byte where it stood", worker->stands_on, smmap_cursor_data(standing), smmap_cursor_begin(standing),
-			smmap_cursor_size(standing));
+		compare(worker, "a wrong byte where it stood", worker->stands_on, smmap_cursor_data(standing),
+			smmap_cursor_begin(standing), smmap_cursor_size(standing));
 	}
 	if (next_random(worker) % 8)
 		return;
@@ -383,7 +383,8 @@ START_TEST(test_other_files)
 	start();
 	of_client.socket = server.socket;
 	ck_assert_int_eq(smmap_client_open(&client, &of_client), 0);
-	ck_assert_int_eq(harness_shell(output, sizeof(output), "mkdir d && for i in r x f d/g s m n; do cp file-0 $i || exit; done"), 0);
+	ck_assert_int_eq(harness_shell(output, sizeof(output), "mkdir d && for i in r x f d/g s m n; do cp file-0 $i || exit; done"),
+			 0);
 	replaced = open_at(client, "r");
 	deleted = open_at(client, "x");
 	folder = open_at(client, "f");
@@ -396,8 +397,8 @@ START_TEST(test_other_files)
 	close(fd);
 
 	harness_kill(&server);
-	ck_assert_int_eq(harness_shell(output, sizeof(output),
-				       "cp r r2 && mv r2 r && rm x f && mkdir f && rm -r d && mv s s2 && ln -s s2 s && mv m m2 && mv m2 m && echo 12345678901 >>n"), 0);
+	ck_assert_int_eq(harness_shell(output, sizeof(output), "cp r r2 && mv r2 r && rm x f && mkdir f && rm -r d &&"
+				       "mv s s2 && ln -s s2 s && mv m m2 && mv m2 m && echo 12345678901 >>n"), 0);
 	/* What they stand on is what it was. */
 	assert_stands(replaced, 10);
 	assert_stands(deleted, 10);
