@@ -226,7 +226,11 @@ static int lease_range(struct registry *registry, struct client *client, struct 
 	}
 	if (!must_unmap && request->in_turn)
 		look_ahead(registry, file, request->ahead, &need);
-	return grant_lease(registry, client, file, &need, must_unmap, &grant->lease, victims);
+	r = grant_lease(registry, client, file, &need, must_unmap, &grant->lease, victims);
+	/* The address space is full: what nobody uses is in the way there, too. */
+	if (r == -ENOMEM && room_relieve(registry, &need))
+		return REGISTRY_NO_ROOM;
+	return r;
 }
 
 /* ---- */

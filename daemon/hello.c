@@ -7,6 +7,7 @@
 #include "daemon/peer.h"
 #include "daemon/registry.h"
 #include "daemon/request.h"
+#include "daemon/room.h"
 #include "daemon/server.h"
 #include "proto/util.h"
 
@@ -86,6 +87,8 @@ void hello_greet(struct peer *peer, const struct message *message)
 		return;
 	}
 	r = welcome(peer, message);
+	if (r == -ENOMEM && room_relieve(&peer->server->registry, &(struct need){.bytes = BOARD_SLOTS * sizeof(struct board_slot)}))
+		r = welcome(peer, message);
 	if (r == -EPIPE || r == -ECONNRESET) {
 		/* It has gone. */
 		peer_fail(peer);

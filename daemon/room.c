@@ -190,6 +190,22 @@ bool room_shrink(struct registry *registry)
 	return is_within_limits(registry);
 }
 
+bool room_relieve(struct registry *registry, const struct need *need)
+{
+	uint64_t bytes = 0;
+
+	while (bytes < need->bytes && look_on(registry, &registry->pass, registry->order.n)) {
+		struct region *region = look_at_oldest(registry, need);
+
+		if (!region)
+			continue;
+		bytes += region->length;
+		evict(registry, region);
+	}
+	end_pass(registry, &registry->pass);
+	return bytes || registry->usage.draining;
+}
+
 /* ---- the quota of a user ---- */
 
 static bool enough_of_quota(const struct registry *registry, const struct need *need)

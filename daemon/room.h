@@ -52,6 +52,12 @@ void room_take_victims(struct registry *registry, struct client *client, const s
 		       struct slot_list *victims);
 
 /*
+ * The kernel has no memory left for what is needed, within the limits: evicts as many bytes. False if nothing can go, and nothing is on its
+ * way either.
+ */
+bool room_relieve(struct registry *registry, const struct need *need);
+
+/*
  * Makes room for one more open file. False if it is only on its way, everything is in use, or others wait before this one (not
  * @in_turn).
  */
