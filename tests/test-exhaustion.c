@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What runs out: descriptors, maps, address space and threads, in the server and in a client. A request fails with a sentence, or waits; the
+ * server lives; and when there is room again the same request works, without a restart.
+ *
+ * The server is given little from the start, or, so that it is exact, loses what it has to spare while it runs, by prlimit(2).
+ */
+#include "config.h"
+
+#include "client/smmap-client.h"
+#include "tests/harness.h"
+#include "tests/raw.h"
+
+#include "proto/util.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#define WINDOW     UINT64_C(65536)
+#define SHORTLY_MS 300
+#define OTHER_UID  54321
+
+static struct harness_server server;
+static char program[PATH_MAX];
+
+/* Has a server start below a shell that does something first. */
+static void start_below(const char *first, const char *option, const char *another)
+{
+	FILE *file;
+
+	snprintf(program, sizeof(program), "%s", harness_program());
+	file = fopen("limited", "we");
+	ck_assert_ptr_nonnull(file);
+	fprintf(file, "#!/bin/sh\n%s %s \"$@\"\n", first, program);
+	ck_assert_int_eq(fchmod(fileno(file), 0755), 0);
+	ck_assert_int_eq(fclose(file), 0);
+	ck_assert_int_eq(setenv("SMMAPD", "./limited", 1), 0);
+	harness_start(&server, "--window-size=64K", option, another, NULL);
+	ck_assert_int_eq(setenv("SMMAPD", program, 1), 0);
+}
+
+static int open_client(struct smmap_client **client)
+{
+	struct smmap_client_options options = {.socket = server.socket, .deadline_ms = SHORTLY_MS};
+
+	return smmap_client_open(client, &options);
+}
+
+/* Waits until the server has noticed that clients are gone. */
+static void await_clients(struct raw *observer, uint64_t n)
+{
+	while (raw_summary(observer).clients > n)
+		;
+}
+
+static void assert_lives(struct raw *observer)
+{
+	ck_assert_uint_eq(raw_summary(observer).protocol_errors, 0);
+	ck_assert_int_eq(waitpid(server.pid, NULL, WNOHANG), 0);
+}
+
+/* ---- descriptors ---- */
+
+START_TEST(test_few_descriptors)
+{
+	struct smmap_client *clients[3], *another;
+	struct smmap_cursor *cursors[11];
+	char path[16], said[512];
+
+	/* 20 of its own, 10 for files, and 10 for three clients. */
+	start_below("ulimit -n 40; exec", NULL, NULL);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(open_client(&clients[i]), 0);
+	ck_assert_int_eq(open_client(&another), -ETIMEDOUT);
+	for (int i = 0; i < 11; i++) {
+		snprintf(path, sizeof(path), "%d", i);
+		harness_make_file(path, 100);
+		ck_assert_int_eq(smmap_cursor_open(&cursors[i], clients[i % 3], path, 0), i < 10 ? 0 : -ETIMEDOUT);
+		ck_assert(i == 10 || smmap_cursor_use(cursors[i], 0, 1) == 1);
+	}
+	smmap_client_complaint(clients[10 % 3], said, sizeof(said));
+	ck_assert_msg(strstr(said, "max-handles: 10 of 10"), "it says: %s", said);
+	smmap_cursor_unuse(cursors[4]);
+	ck_assert_int_eq(smmap_cursor_open(&cursors[10], clients[10 % 3], path, 0), 0);
+	ck_assert_int_eq(smmap_cursor_use(cursors[10], 0, 1), 1);
+
+	/* The one that found no place has one when another has gone. */
+	for (int i = 0; i < 11; i++)
+		smmap_cursor_close(cursors[i]);
+	smmap_client_close(clients[0]);
+	ck_assert_int_eq(open_client(&another), 0);
+	smmap_client_close(another);
+	smmap_client_close(clients[1]);
+	smmap_client_close(clients[2]);
+	harness_stop(&server);
+}
+END_TEST
+
+/* Not one more than it has. */
+START_TEST(test_no_descriptor)
+{
+	struct rlimit saved, none;
+	struct smmap_client *client, *another;
+	struct smmap_cursor *standing, *cursor;
+	struct raw observer;
+
+	harness_make_file("file", 8 * WINDOW);
+	harness_make_file("other", 8 * WINDOW);
+	harness_start(&server, "--window-size=64K", NULL);
+	raw_start(&observer, &server, "observer");
+	ck_assert_int_eq(open_client(&client), 0);
+	ck_assert_int_eq(smmap_cursor_open(&standing, client, "file", 0), 0);
+	ck_assert_int_eq(smmap_cursor_use(standing, 0, 1), 1);
+	ck_assert_int_eq(prlimit(server.pid, RLIMIT_NOFILE, NULL, &saved), 0);
+	none = (struct rlimit){.rlim_max = saved.rlim_max};
+	ck_assert_int_eq(prlimit(server.pid, RLIMIT_NOFILE, &none, NULL), 0);
+
+	/* A connection waits at the door, and is not taken; who has one goes on, as long as no descriptor comes along. */
+	ck_assert_int_eq(open_client(&another), -ETIMEDOUT);
+	ck_assert_int_eq(smmap_cursor_use(standing, WINDOW, 1), 1);
+	ck_assert_int_lt(smmap_cursor_open(&cursor, client, "other", 0), 0);
+	ck_assert_int_eq(*(const unsigned char *)smmap_cursor_data(standing), harness_byte(WINDOW));
+	assert_lives(&observer);
+
+	ck_assert_int_eq(prlimit(server.pid, RLIMIT_NOFILE, &saved, NULL), 0);
+	while (open_client(&another) < 0)
+		;
+	ck_assert_int_eq(smmap_cursor_open(&cursor, client, "other", 0), 0);
+	ck_assert_int_eq(smmap_cursor_use(cursor, 7 * WINDOW, 1), 1);
+	ck_assert_int_eq(smmap_cursor_use(standing, 2 * WINDOW, 1), 1);
+	smmap_cursor_close(cursor);
+	smmap_cursor_close(standing);
+	smmap_client_close(client);
+	smmap_client_close(another);
+	await_clients(&observer, 1);
+	assert_lives(&observer);
+	raw_close(&observer);
+	harness_stop(&server);
+}
+END_TEST
+
+/* ---- maps and memory ---- */
+
+START_TEST(test_few_maps)
+{
+	struct smmap_cursor *cursors[9];
+	struct smmap_client *client;
+	char said[512];
+
+	harness_make_file("file", 32 * WINDOW);
+	harness_start(&server, "--window-size=64K", "--max-maps=8", NULL);
+	ck_assert_int_eq(open_client(&client), 0);
+	for (int i = 0; i < 9; i++) {
+		ck_assert_int_eq(smmap_cursor_open(&cursors[i], client, "file", 0), 0);
+		ck_assert_int_eq(smmap_cursor_use(cursors[i], (uint64_t)i * 2 * WINDOW, 1), i < 8 ? 1 : -ETIMEDOUT);
+	}
+	smmap_client_complaint(client, said, sizeof(said));
+	ck_assert_msg(strstr(said, "max-maps: 8 of 8"), "it says: %s", said);
+	smmap_cursor_unuse(cursors[3]);
+	ck_assert_int_eq(smmap_cursor_use(cursors[8], 16 * WINDOW, 1), 1);
+	for (int i = 0; i < 9; i++)
+		smmap_cursor_close(cursors[i]);
+	smmap_client_close(client);
+	harness_stop(&server);
+}
+END_TEST
+
+#define LARGE (UINT64_C(8) << 20) /* a window of these tests */
+
+/* The address space that the server uses. */
+static uint64_t address_space(void)
+{
+	unsigned long pages = 0;
+	char path[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/statm", (int)server.pid);
+	file = fopen(path, "re");
+	ck_assert_ptr_nonnull(file);
+	ck_assert_int_eq(fscanf(file, "%lu", &pages), 1);
+	fclose(file);
+	return pages * page_size();
+}
+
+/* Lets the server have @bytes more than it uses now; a negative number takes the limit away. */
+static void leave_address_space(int64_t bytes)
+{
+	struct rlimit limit = {.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
+
+	if (bytes >= 0)
+		limit.rlim_cur = address_space() + (uint64_t)bytes;
+	ck_assert_int_eq(prlimit(server.pid, RLIMIT_AS, &limit, NULL), 0);
+}
+
+static void start_large(void)
+{
+	int fd = open("large", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(ftruncate(fd, (off_t)(64 * LARGE)), 0);
+	close(fd);
+	harness_start(&server, "--window-size=8M", "--max-memory=4G", NULL);
+}
+
+/*
+ * The kernel gives less than the limits allow: what is idle makes way there too, and when all is pinned a request fails, until something is
+ * not.
+ */
+START_TEST(test_address_space)
+{
+	struct smmap_cursor *cursors[8], *cursor;
+	struct smmap_client *client, *another;
+	struct raw observer;
+	char said[512];
+	int n = 0, r;
+
+	start_large();
+	raw_start(&observer, &server, "observer");
+	ck_assert_int_eq(open_client(&client), 0);
+	ck_assert_int_eq(smmap_cursor_open(&cursor, client, "large", 0), 0);
+	leave_address_space(5 * LARGE);
+	for (uint64_t i = 0; i < 64; i++)
+		ck_assert_int_eq(smmap_cursor_use(cursor, i * LARGE, 1), 1);
+	smmap_cursor_unuse(cursor);
+
+	for (; n < 8; n++) {
+		ck_assert_int_eq(smmap_cursor_copy(&cursors[n], cursor), 0);
+		r = (int)smmap_cursor_use(cursors[n], (uint64_t)n * LARGE, 1);
+		if (r < 0)
+			break;
+	}
+	ck_assert_int_ge(n, 4);
+	ck_assert_int_lt(n, 8);
+	ck_assert_int_eq(r, -ENOMEM);
+	ck_assert_uint_gt(smmap_client_complaint(client, said, sizeof(said)), 0);
+	assert_lives(&observer);
+	smmap_cursor_unuse(cursors[0]);
+	ck_assert_int_eq(smmap_cursor_use(cursors[n], (uint64_t)n * LARGE, 1), 1);
+
+	/* Clients have let go, but their regions stay: no board has room beside them, before some go. */
+	for (int i = 0; i <= n; i++)
+		smmap_cursor_close(cursors[i]);
+	smmap_cursor_close(cursor);
+	smmap_client_close(client);
+	await_clients(&observer, 1);
+	leave_address_space(0);
+	ck_assert_int_eq(open_client(&another), 0);
+	ck_assert_int_eq(smmap_cursor_open(&cursor, another, "large", 0), 0);
+	for (uint64_t i = 0; i < 64; i++)
+		ck_assert_int_eq(smmap_cursor_use(cursor, i * LARGE, 1), 1);
+	smmap_cursor_close(cursor);
+	smmap_client_close(another);
+	assert_lives(&observer);
+	raw_close(&observer);
+	harness_stop(&server);
+}
+END_TEST
+
+/* ---- threads ---- */
+
+/* In a process of its own, of a user who has nothing else. */
+static int open_without_threads(void)
+{
+	struct rlimit limit = {.rlim_cur = 1, .rlim_max = 1};
+	struct smmap_client_options options = {.socket = server.socket, .deadline_ms = RAW_LONG_MS};
+	int descriptors = harness_count_descriptors();
+	struct smmap_client *client;
+
+	if (setrlimit(RLIMIT_NPROC, &limit) < 0 || setresuid(OTHER_UID, OTHER_UID, OTHER_UID) < 0)
+		return 2;
+	if (smmap_client_open(&client, &options) != -EAGAIN || harness_count_descriptors() != descriptors)
+		return 3;
+	options.flags = SMMAP_NO_THREAD;
+	if (smmap_client_open(&client, &options) != 0)
+		return 4;
+	smmap_client_close(client);
+	return harness_count_descriptors() == descriptors ? 0 : 5;
+}
+
+START_TEST(test_no_thread_in_client)
+{
+	pid_t child;
+	int status;
+
+	if (geteuid() != 0)
+		return;
+	harness_start(&server, NULL);
+	ck_assert_int_eq(chmod(".", 0755), 0);
+	child = fork();
+	ck_assert_int_ge(child, 0);
+	if (!child)
+		_exit(open_without_threads());
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_msg(status == 0, "the client has status %#x", (unsigned)status);
+	harness_stop(&server);
+}
+END_TEST
+
+/* From now on the server's user may have no more processes and threads. Another user's process is not even root's to limit. */
+static void forbid_processes(void)
+{
+	struct rlimit none = {.rlim_cur = 1, .rlim_max = 1};
+	pid_t child = fork();
+	int status;
+
+	ck_assert_int_ge(child, 0);
+	if (!child)
+		_exit(setresgid(OTHER_UID, OTHER_UID, OTHER_UID) == 0 && setresuid(OTHER_UID, OTHER_UID, OTHER_UID) == 0 &&
+		      prlimit(server.pid, RLIMIT_NPROC, &none, NULL) == 0 ? 0 : 1);
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_int_eq(status, 0);
+}
+
+/* A server that runs needs no other process or thread. */
+START_TEST(test_no_process_in_server)
+{
+	struct smmap_cursor *cursor;
+	struct smmap_client *client;
+
+	if (geteuid() != 0)
+		return;
+	harness_make_file("file", 8 * WINDOW);
+	ck_assert_int_eq(chmod(".", 0777), 0);
+	start_below("exec setpriv --reuid=54321 --regid=54321 --clear-groups", NULL, NULL);
+	forbid_processes();
+	for (uint64_t i = 0; i < 20; i++) {
+		ck_assert_int_eq(open_client(&client), 0);
+		ck_assert_int_eq(smmap_cursor_open(&cursor, client, "file", 0), 0);
+		ck_assert_int_eq(smmap_cursor_use(cursor, i % 8 * WINDOW, 1), 1);
+		smmap_cursor_close(cursor);
+		smmap_client_close(client);
+	}
+	harness_stop(&server);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("exhaustion");
+
+	HARNESS_CASE(suite, "descriptors", test_few_descriptors, test_no_descriptor);
+	HARNESS_CASE(suite, "maps", test_few_maps, test_address_space);
+	HARNESS_CASE(suite, "threads", test_no_thread_in_client, test_no_process_in_server);
+	return harness_run(suite);
+}
