@@ -113,6 +113,22 @@ START_TEST(test_cat_to_a_closed_pipe)
 }
 END_TEST
 
+/* What is printed goes nowhere then, and the connection is not taken for the output. */
+START_TEST(test_closed_outputs)
+{
+	start();
+	harness_make_file("file", 10);
+	run_saying(1, "$P cat file >&-", "standard output");
+	run_saying(1, "$P status >&-", "standard output");
+	run(1, "$P cat missing 2>&-");
+	ck_assert_str_eq(output, "");
+	run(1, "$P cat file <&- >&- 2>&-");
+	run(0, "$P cat file <&- | cmp - file");
+	ck_assert_uint_eq(harness_figure(&server, "counters.protocol_errors"), 0);
+	harness_stop(&server);
+}
+END_TEST
+
 START_TEST(test_unfit_paths)
 {
 	static const char *const commands[] = {"cat", "warm"};
@@ -416,7 +432,7 @@ Suite *suite(void)
 {
 	Suite *s = suite_create("commands");
 
-	HARNESS_CASE(s, "cat", test_cat_whole, test_cat_range, test_cat_to_a_closed_pipe, test_unfit_paths);
+	HARNESS_CASE(s, "cat", test_cat_whole, test_cat_range, test_cat_to_a_closed_pipe, test_closed_outputs, test_unfit_paths);
 	HARNESS_CASE(s, "evict", test_warm_and_collect, test_drop, test_drop_under_a_client);
 	HARNESS_CASE(s, "status", test_status_json, test_strange_names, test_names_of_others, test_set_user_id);
 	return s;
