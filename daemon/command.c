@@ -81,9 +81,8 @@ int command_parse(int argc, char **argv, const struct option *own, command_optio
 			*socket = optarg;
 			break;
 		case 'h':
-			print_help();
 			*finished = true;
-			return EXIT_DONE;
+			return print_help();
 		case '?':
 		case ':':
 			return complain_option(option, argv);

@@ -79,9 +79,9 @@ int options_default_socket(char socket[static PATH_MAX]);
 /* Whether there is a command of that name. */
 bool command_exists(const char *name);
 
-/* The help text of the whole program, to standard output. */
-void print_help(void);
-void print_version(void);
+/* The help text of the whole program, or its version, to standard output. EXIT_DONE, or EXIT_FAILED after saying why. */
+int print_help(void);
+int print_version(void);
 
 /* Connects a command to the server at @socket (NULL: the default). EXIT_DONE, or an exit status after saying why. */
 int command_connect(struct smmap_client **client, const char *socket);

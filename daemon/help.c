@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-void print_help(void)
+int print_help(void)
 {
 	fputs("Usage: smmapd [OPTIONS]                          serve, until SIGTERM or SIGINT;\n"
 	      "                                                 SIGHUP reads the configuration again\n"
@@ -48,9 +48,11 @@ void print_help(void)
 	      "Exit status: 0 done, 1 failed, 2 wrong usage, 3 no server there.\n"
 	      "More: man smmapd, man smmapd.conf, man smmap-client.\n",
 	      stdout);
+	return command_flush();
 }
 
-void print_version(void)
+int print_version(void)
 {
 	puts(PACKAGE_STRING);
+	return command_flush();
 }

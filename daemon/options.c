@@ -38,13 +38,11 @@ int options_parse(struct options *options, int argc, char **argv, int *finished)
 			options->check_config = true;
 			break;
 		case 'h':
-			print_help();
 			*finished = true;
-			return EXIT_DONE;
+			return print_help();
 		case 'V':
-			print_version();
 			*finished = true;
-			return EXIT_DONE;
+			return print_version();
 		case '?':
 		case ':':
 			return complain_option(option, argv);

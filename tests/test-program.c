@@ -298,6 +298,9 @@ START_TEST(test_help_and_version)
 	ck_assert_str_eq(output, PACKAGE_STRING "\n");
 	run(0, "exec -V 2>/dev/null");
 	ck_assert_str_eq(output, PACKAGE_STRING "\n");
+	run(1, "--help >/dev/full");
+	run(1, "status --help >/dev/full");
+	run(1, "--version >/dev/full");
 }
 END_TEST
 
