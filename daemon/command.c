@@ -50,6 +50,14 @@ int complain_option(int option, char **argv)
 	return complain_usage();
 }
 
+int complain_if_empty(const char *option, const char *path)
+{
+	if (*path)
+		return EXIT_DONE;
+	complain("--%s has no value: it has to be a path", option);
+	return EXIT_USAGE;
+}
+
 /* ---- arguments ---- */
 
 #define MAX_OWN_OPTIONS 8
@@ -79,6 +87,7 @@ int command_parse(int argc, char **argv, const struct option *own, command_optio
 		switch (option) {
 		case 's':
 			*socket = optarg;
+			status = complain_if_empty("socket", optarg);
 			break;
 		case 'h':
 			*finished = true;

@@ -46,6 +46,9 @@ int complain_usage(void);
 /* Says what is wrong where getopt_long(3) has returned '?' or ':'; returns EXIT_USAGE. */
 int complain_option(int option, char **argv);
 
+/* Says so if an option that takes a path has none. EXIT_DONE or EXIT_USAGE. */
+int complain_if_empty(const char *option, const char *path);
+
 /* The command line of the server. */
 struct options {
 	const char *given[N_SETTINGS]; /* borrowed from it; NULL: not there */

@@ -33,6 +33,8 @@ int options_parse(struct options *options, int argc, char **argv, int *finished)
 		switch (option) {
 		case OPTION_CONFIG:
 			options->config = optarg;
+			if (complain_if_empty("config", optarg) != EXIT_DONE)
+				return EXIT_USAGE;
 			break;
 		case OPTION_CHECK_CONFIG:
 			options->check_config = true;
