@@ -45,9 +45,10 @@ static int parse_memory_size(const char *text, uint64_t *bytes)
 	return size_parse_share(text, (uint64_t)sysconf(_SC_PHYS_PAGES) * page_size(), bytes);
 }
 
+/* With its sign or without. A size it is not. */
 static int parse_percent(const char *text, uint64_t *percent)
 {
-	return size_parse_share(text, 100, percent);
+	return strchr(text, '%') ? size_parse_share(text, 100, percent) : number_parse(text, percent);
 }
 
 static int parse_power_of_two(const char *text, uint64_t *bytes)

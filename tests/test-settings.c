@@ -175,6 +175,8 @@ START_TEST(test_user_share)
 	assert_refused("user-share", "101%", "from 1% to 100%");
 	assert_refused("user-share", "101", "from 1% to 100%");
 	assert_refused("user-share", "1K", "from 1% to 100%");
+	assert_refused("user-share", "75B", "from 1% to 100%");
+	assert_refused("user-share", "75%%", "from 1% to 100%");
 	assert_refused("user-share", "half", "75%");
 }
 END_TEST
