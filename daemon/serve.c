@@ -141,17 +141,32 @@ static void keep_what_stays(const struct settings *old, struct settings *new)
 	limits_set_quota(&new->limits);
 }
 
+/* Whether the window that stays fits. Where it does not, another one would, or the settings would not have been loaded. */
+static bool window_fits(const struct settings *new)
+{
+	const char *origin = new->origins[SETTING_MAX_MEMORY];
+	char memory[SETTING_TEXT_MAX], window[SETTING_TEXT_MAX];
+
+	if (new->limits.memory >= new->limits.window)
+		return true;
+	log_event(LOG_ERR, LOG_MISTAKE, NULL,
+		  "%s%smax-memory is %s, less than one window, which stays %s: raise it, or start the server again", origin,
+		  *origin ? ": " : "", settings_print(new, SETTING_MAX_MEMORY, memory), settings_print(new, SETTING_WINDOW_SIZE, window));
+	return false;
+}
+
 /* Whether other settings were found that can hold from now on. */
 static bool load_again(const struct service *service, struct settings *new)
 {
-	char lowered[LOWERED_MAX], why[SETTING_SENTENCE_MAX];
-	enum setting wrong;
+	char lowered[LOWERED_MAX];
 
-	if (load(&service->options, new, lowered, log_mistake) != EXIT_DONE)
+	if (load(&service->options, new, lowered, log_mistake) != EXIT_DONE) {
+		log_event(LOG_ERR, LOG_LIFE, NULL, "the settings from before hold: smmapd --check-config shows all mistakes");
 		return false;
+	}
 	keep_what_stays(&service->settings, new);
-	if (settings_check(new, &wrong, why, sizeof(why)) < 0) {
-		log_mistake(NULL, why);
+	if (!window_fits(new)) {
+		log_event(LOG_ERR, LOG_LIFE, NULL, "the settings from before hold");
 		return false;
 	}
 	if (*lowered)
@@ -163,10 +178,8 @@ static void reload(struct service *service)
 {
 	struct settings new;
 
-	if (!load_again(service, &new)) {
-		log_event(LOG_ERR, LOG_LIFE, NULL, "the settings from before hold: smmapd --check-config shows all mistakes");
+	if (!load_again(service, &new))
 		return;
-	}
 	service->settings = new;
 	log_set_level(new.log_level);
 	server_set_limits(&service->server, &new.limits);

@@ -383,8 +383,10 @@ START_TEST(test_kept)
 	write_file("conf", "window-size = 4K\nmax-memory = 60K\n");
 	said[0] = '\0';
 	ck_assert_int_eq(kill(server.pid, SIGHUP), 0);
-	await_said("the settings from before hold");
-	ck_assert_msg(strstr(said, "max-memory is 60 KiB, less than one window of 64 KiB"), "%s", said);
+	await_said("the settings from before hold\n");
+	ck_assert_msg(strstr(said, "window-size stays 64K: for 4K the server has to be started again\n"), "%s", said);
+	ck_assert_msg(strstr(said, " conf:2: max-memory is 60K, less than one window, which stays 64K: raise it, or start the server again\n"),
+		      "%s", said);
 	ck_assert_uint_eq(raw_summary(&observer).limit_memory_bytes, 256 * 1024);
 	stop();
 }
@@ -396,7 +398,8 @@ START_TEST(test_bad_file)
 {
 	start("max-memory = 512K\nmax-maps = 8\nuser-share = 100%\n");
 	lease_windows(&a, 0, 8);
-	reload("max-memory = 64K\nmax-maps = many\nmax-handels = 5\n", "the settings from before hold");
+	reload("max-memory = 64K\nmax-maps = many\nmax-handels = 5\n",
+	       "the settings from before hold: smmapd --check-config shows all mistakes\n");
 	ck_assert_msg(strstr(said, "conf:3: max-maps=many is not a number, at least 1\n") &&
 			      strstr(said, "conf:4: there is no setting 'max-handels'"), "%s", said);
 	ck_assert_uint_eq(raw_summary(&observer).limit_memory_bytes, 512 * 1024);
