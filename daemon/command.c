@@ -115,14 +115,14 @@ int options_default_socket(char socket[static PATH_MAX])
 	return EXIT_DONE;
 }
 
-/* Whether the machine runs systemd and has the unit that listens for the server. */
-static bool has_unit(void)
+/* Whether the machine runs systemd and has the unit that listens at that socket. */
+static bool has_unit(const char *socket)
 {
 	static const char *const folders[] = {"/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system",
 					      "/lib/systemd/system"};
 	char path[64];
 
-	if (access("/run/systemd/system", F_OK) < 0)
+	if (strcmp(socket, ADDRESS_SYSTEM) != 0 || access("/run/systemd/system", F_OK) < 0)
 		return false;
 	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
 		snprintf(path, sizeof(path), "%s/smmapd.socket", folders[i]);
@@ -135,6 +135,7 @@ static bool has_unit(void)
 int command_connect(struct smmap_client **client, const char *socket)
 {
 	struct smmap_client_options options = {.socket = socket, .name = "smmapd"};
+	const char *option = socket ? " --socket=" : "", *place = socket ? socket : "";
 	char path[PATH_MAX] = "";
 	int r;
 
@@ -144,8 +145,8 @@ int command_connect(struct smmap_client **client, const char *socket)
 	if (!socket && options_default_socket(path) == EXIT_DONE)
 		socket = path;
 	if (r == -ENOTCONN) {
-		complain("no server at %s: start one with %s'smmapd', or run a program under 'smmapd exec -- PROGRAM'", socket,
-			 has_unit() ? "'systemctl start smmapd.socket' or " : "");
+		complain("no server at %s: start one with %s'smmapd%s%s', or run a program under 'smmapd exec -- PROGRAM'", socket,
+			 has_unit(socket) ? "'systemctl start smmapd.socket' or " : "", option, place);
 		return EXIT_NO_SERVER;
 	}
 	complain("can't connect to %s: %s", socket, smmap_strerror(r));

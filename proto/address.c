@@ -9,8 +9,6 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
-#define SYSTEM_SOCKET "/run/smmapd/smmapd.sock"
-
 static int print_path(char *path, size_t size, const char *folder, const char *name)
 {
 	int n = snprintf(path, size, "%s%s", folder, name);
@@ -32,7 +30,7 @@ int address_default(char *path, size_t size)
 		if (r < 0 || access(path, F_OK) == 0)
 			return r;
 	}
-	return print_path(path, size, SYSTEM_SOCKET, "");
+	return print_path(path, size, ADDRESS_SYSTEM, "");
 }
 
 int address_connect(const char *path)

@@ -6,6 +6,9 @@
 
 #include <stddef.h>
 
+/* The socket of the system's server. */
+#define ADDRESS_SYSTEM "/run/smmapd/smmapd.sock"
+
 /*
  * Stores the default path in @path (@size bytes, PATH_MAX is enough): $SMMAP_SOCKET, else $XDG_RUNTIME_DIR/smmapd.sock where that is
  * there, else the system's. In a program that runs with another's rights, always the system's. 0 or -ENAMETOOLONG.

@@ -396,12 +396,12 @@ START_TEST(test_no_server)
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		snprintf(arguments, sizeof(arguments), "%s --socket=nowhere", commands[i]);
 		run_saying(3, arguments, "nowhere");
-		assert_said("start one");
+		assert_said("start one with 'smmapd --socket=nowhere', or");
 		assert_said("smmapd exec");
 		snprintf(arguments, sizeof(arguments), "%s --socket=file", commands[i]);
 		run_saying(3, arguments, "file");
 		ck_assert_int_eq(setenv("SMMAP_SOCKET", "from-the-environment", 1), 0);
-		run_saying(3, commands[i], "from-the-environment");
+		run_saying(3, commands[i], "from-the-environment: start one with 'smmapd', or");
 		unsetenv("SMMAP_SOCKET");
 	}
 }

@@ -243,15 +243,16 @@ START_TEST(test_no_server)
 		assert_said("'smmapd exec -- PROGRAM'");
 	}
 
-	/* Where the unit is there, that is the way. In a mount namespace, which takes root. */
+	/* Where the unit is there, that is the way to its socket. In a mount namespace, which takes root. */
 	if (harness_shell(output, sizeof(output), "unshare -m true 2>&1") != 0) {
 		printf("skipped: the sentence with a unit: %s", output);
 		return;
 	}
 	run(3, "unshare -m sh -c 'mount -t tmpfs none /run && mount -t tmpfs none /usr/local/lib && "
 	       "mkdir -p /run/systemd/system /usr/local/lib/systemd/system && >/usr/local/lib/systemd/system/smmapd.socket && "
-	       "exec $P status'");
-	assert_said("systemctl start smmapd.socket");
+	       "{ $P status --socket=elsewhere || unset SMMAP_SOCKET XDG_RUNTIME_DIR; } && exec $P status'");
+	assert_said("no server at elsewhere: start one with 'smmapd --socket=elsewhere', or");
+	assert_said("no server at /run/smmapd/smmapd.sock: start one with 'systemctl start smmapd.socket' or 'smmapd', or");
 }
 END_TEST
 
