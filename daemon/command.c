@@ -134,16 +134,21 @@ static bool has_unit(const char *socket)
 
 int command_connect(struct smmap_client **client, const char *socket)
 {
-	struct smmap_client_options options = {.socket = socket, .name = "smmapd"};
+	struct smmap_client_options options = {.name = "smmapd"};
 	const char *option = socket ? " --socket=" : "", *place = socket ? socket : "";
 	char path[PATH_MAX] = "";
 	int r;
 
+	if (!socket) {
+		r = options_default_socket(path);
+		if (r != EXIT_DONE)
+			return r;
+		socket = path;
+	}
+	options.socket = socket;
 	r = smmap_client_open(client, &options);
 	if (!r)
 		return EXIT_DONE;
-	if (!socket && options_default_socket(path) == EXIT_DONE)
-		socket = path;
 	if (r == -ENOTCONN) {
 		complain("no server at %s: start one with %s'smmapd%s%s', or run a program under 'smmapd exec -- PROGRAM'", socket,
 			 has_unit(socket) ? "'systemctl start smmapd.socket' or " : "", option, place);

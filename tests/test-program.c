@@ -7,6 +7,7 @@
 #include "proto/util.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -367,6 +368,15 @@ START_TEST(test_wrong_usage)
 	ck_assert_int_eq(setenv("SMMAP_SOCKET", "/dev/null/socket", 1), 0);
 	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
 		run_saying(2, calls[i].arguments, calls[i].part);
+
+	/* A path that is none. */
+	memset(output, 'x', PATH_MAX);
+	output[PATH_MAX] = '\0';
+	ck_assert_int_eq(setenv("SMMAP_SOCKET", output, 1), 0);
+	run(2, "status");
+	ck_assert_str_eq(output, "smmapd: the path of the socket in the environment is too long\n");
+	run(2, "--check-config --config=/dev/null");
+	ck_assert_str_eq(output, "smmapd: the path of the socket in the environment is too long\n");
 }
 END_TEST
 
