@@ -217,3 +217,12 @@ int status_print_summary(const struct figures *figures, const struct figures *be
 	    summary->evictions, summary->recalls, summary->waits, summary->refusals, summary->protocol_errors, summary->disconnections);
 	return 0;
 }
+
+void status_print_absence(const char *socket, const char *why, const struct look *look)
+{
+	size_t width = look->width > NAME_WIDTH ? look->width - NAME_WIDTH : SIZE_MAX;
+
+	say(look, "socket", "%s", label_tail(socket, width));
+	say(look, "no figures", "%s", why);
+	say(look, "", "Waiting for a server.");
+}

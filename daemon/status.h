@@ -25,6 +25,9 @@ int status_print_view(struct figures *figures, const struct figures *before, con
 /* How full the limits are, and how well it goes. 0 or an error. */
 int status_print_summary(const struct figures *figures, const struct figures *before, const struct look *look);
 
+/* That there are no figures at @socket, and @why, while a server is waited for. */
+void status_print_absence(const char *socket, const char *why, const struct look *look);
+
 /* All sections, as one JSON object. With @resident, files with what the kernel says of their pages. 0 or an error. */
 int status_print_json(const struct figures *figures, bool resident, FILE *out);
 

@@ -72,7 +72,7 @@ static void fetch(struct watch *watch)
 static int print_frame(struct watch *watch, const struct look *look)
 {
 	if (watch->error) {
-		fprintf(look->out, "No figures from %s: %s\nWaiting for a server.\n", watch->socket, smmap_strerror(watch->error));
+		status_print_absence(watch->socket, smmap_strerror(watch->error), look);
 		return 0;
 	}
 	return status_print_view(&watch->now, watch->before.taken_ns ? &watch->before : NULL, watch->view, look);

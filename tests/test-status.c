@@ -625,7 +625,7 @@ START_TEST(test_watch)
 	char socket[sizeof(server.socket)];
 	struct reader reader;
 	struct termios now;
-	size_t at, end;
+	size_t at, end, n_lines;
 
 	start(NULL);
 	harness_make_file(LONG_NAME, 2 * WINDOW);
@@ -650,7 +650,10 @@ START_TEST(test_watch)
 
 	/* A server that goes and comes back, as another one. */
 	harness_kill(&server);
-	at = pty_await(&pty, at, "Waiting for a server");
+	pty_await(&pty, at, "Waiting for a server");
+	at = await_frame(pty.n_said, &end);
+	ck_assert_uint_lt(pty_await(&pty, at, "no server is there"), end);
+	ck_assert_uint_le(pty_widest(&pty, at, end, &n_lines), 40);
 	snprintf(socket, sizeof(socket), "%s", server.socket);
 	harness_start_at(&server, socket, (const char *const[]){"--window-size=64K", "--max-memory=128K", NULL});
 	pty_await(&pty, at, "128 KiB");
