@@ -132,6 +132,12 @@ static bool has_unit(const char *socket)
 	return false;
 }
 
+const char *command_strerror(int error)
+{
+	return error == -ETIMEDOUT ? "the server does not answer: it is stopped, can't start, or has no room for another client"
+				   : smmap_strerror(error);
+}
+
 int command_connect(struct smmap_client **client, const char *socket)
 {
 	struct smmap_client_options options = {.name = "smmapd"};
@@ -154,7 +160,7 @@ int command_connect(struct smmap_client **client, const char *socket)
 			 has_unit(socket) ? "'systemctl start smmapd.socket' or " : "", option, place);
 		return EXIT_NO_SERVER;
 	}
-	complain("can't connect to %s: %s", socket, smmap_strerror(r));
+	complain("can't connect to %s: %s", socket, command_strerror(r));
 	return EXIT_FAILED;
 }
 

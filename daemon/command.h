@@ -86,6 +86,12 @@ bool command_exists(const char *name);
 int print_help(void);
 int print_version(void);
 
+/*
+ * Why there is no connection to a server, or why a server does not tell its figures: as smmap_strerror() says it, but that nothing of this
+ * waits for room. In constant text.
+ */
+const char *command_strerror(int error);
+
 /* Connects a command to the server at @socket (NULL: the default). EXIT_DONE, or an exit status after saying why. */
 int command_connect(struct smmap_client **client, const char *socket);
 

@@ -72,7 +72,7 @@ static void fetch(struct watch *watch)
 static int print_frame(struct watch *watch, const struct look *look)
 {
 	if (watch->error) {
-		status_print_absence(watch->socket, smmap_strerror(watch->error), look);
+		status_print_absence(watch->socket, command_strerror(watch->error), look);
 		return 0;
 	}
 	return status_print_view(&watch->now, watch->before.taken_ns ? &watch->before : NULL, watch->view, look);

@@ -695,6 +695,29 @@ START_TEST(test_watch_ended)
 }
 END_TEST
 
+/* A server that is there and says nothing. No room has to do with that. */
+START_TEST(test_silent_server)
+{
+	static const char sentence[] = "the server does not answer: it is stopped, can't start, or has no room for another client";
+
+	start(NULL);
+	ck_assert_int_eq(kill(server.pid, SIGSTOP), 0);
+	run(1, "$P status");
+	assert_said(sentence);
+	ck_assert_int_eq(kill(server.pid, SIGCONT), 0);
+
+	pty_start(&pty, 200, 24, "exec $P status --watch=1");
+	pty_await(&pty, 0, "a second");
+	ck_assert_int_eq(kill(server.pid, SIGSTOP), 0);
+	pty_await(&pty, 0, sentence);
+	ck_assert_int_eq(kill(server.pid, SIGCONT), 0);
+	pty_await(&pty, pty.n_said, "a second");
+	pty_type(&pty, "q");
+	ck_assert_int_eq(pty_finish(&pty), 0);
+	harness_stop(&server);
+}
+END_TEST
+
 /*
  * While it is stopped, the terminal is somebody else's. A shell with job control runs it, since nothing else can be stopped so.
  */
@@ -757,7 +780,8 @@ Suite *suite(void)
 	HARNESS_CASE(s, "views", test_views, test_biggest_clients, test_usage, test_no_server);
 	HARNESS_CASE(s, "figures", test_grant_time, test_waiting, test_pins, test_resident, test_other_users);
 	HARNESS_CASE(s, "terminal", test_widths, test_colour);
-	HARNESS_CASE(s, "watch", test_watch, test_watch_ended, test_watch_stopped, test_watch_hung_up, test_watch_elsewhere);
+	HARNESS_CASE(s, "watch", test_watch, test_watch_ended, test_silent_server, test_watch_stopped, test_watch_hung_up,
+		     test_watch_elsewhere);
 	return s;
 }
 
