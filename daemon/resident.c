@@ -4,7 +4,8 @@
  * that begins to work when somebody opens it; only what proves to be the file is opened.
  *
  * cachestat(2) is there from Linux 6.5 on; before that mincore(2) tells the same, page by page. To who neither owns the file nor
- * may write it, cachestat says EPERM (some kernels tell it all), and mincore says that all is there, which is an untruth.
+ * may write it, cachestat says EPERM (some kernels tell it all), and mincore says that all is there, which is an untruth. On
+ * overlayfs it is cachestat that does not know: the pages are those of the file below, which a map reaches, so mincore is asked.
  */
 #include "config.h"
 
@@ -13,9 +14,11 @@
 #include "proto/util.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 
 #ifndef SYS_cachestat
@@ -84,19 +87,35 @@ static int ask_mincore(int fd, const struct stat *st, uint64_t *pages)
 	return r;
 }
 
+static int ask_cachestat(int fd, uint64_t *pages)
+{
+	struct counts counts;
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) < 0)
+		return -errno;
+	if (fs.f_type == OVERLAYFS_SUPER_MAGIC)
+		return -ENOSYS;
+	if (syscall(SYS_cachestat, fd, &(struct range){0}, &counts, 0) < 0)
+		return -errno;
+	*pages = counts.in_cache;
+	return 0;
+}
+
 int resident_bytes(const char *path, uint64_t device, uint64_t inode, uint64_t *bytes)
 {
 	_cleanup_(close_fdp) int fd = -1;
-	struct counts counts;
 	struct stat st;
-	int r = 0;
+	uint64_t pages = 0;
+	int r;
 
 	fd = open_file(path, device, inode, &st);
 	if (fd < 0)
 		return fd;
-	if (syscall(SYS_cachestat, fd, &(struct range){0}, &counts, 0) < 0)
-		r = errno == ENOSYS ? ask_mincore(fd, &st, &counts.in_cache) : -errno;
+	r = ask_cachestat(fd, &pages);
+	if (r == -ENOSYS)
+		r = ask_mincore(fd, &st, &pages);
 	if (!r)
-		*bytes = counts.in_cache * page_size();
+		*bytes = pages * page_size();
 	return r;
 }

@@ -415,6 +415,23 @@ START_TEST(test_resident)
 }
 END_TEST
 
+/* Where the pages are those of a file below. In a mount namespace, which takes root. */
+START_TEST(test_resident_on_overlayfs)
+{
+	start(NULL);
+	run(0, "mkdir one two merged");
+	harness_make_file("one/file", WINDOW + 1);
+	if (harness_shell(output, sizeof(output), "unshare -m mount -t overlay -o lowerdir=one:two none merged 2>&1") != 0) {
+		printf("skipped: %s", output);
+		harness_stop(&server);
+		return;
+	}
+	run(0, "unshare -m sh -e -c 'mount -t overlay -o lowerdir=one:two none merged; $P warm merged/file; $P status --files' | "
+	       "grep '68 KiB *68 KiB *2 .*/file$'");
+	harness_stop(&server);
+}
+END_TEST
+
 /* ---- other users ---- */
 
 #define NOBODY 65534
@@ -778,7 +795,8 @@ Suite *suite(void)
 	Suite *s = suite_create("status");
 
 	HARNESS_CASE(s, "views", test_views, test_biggest_clients, test_usage, test_no_server);
-	HARNESS_CASE(s, "figures", test_grant_time, test_waiting, test_pins, test_resident, test_other_users);
+	HARNESS_CASE(s, "figures", test_grant_time, test_waiting, test_pins, test_resident, test_resident_on_overlayfs,
+		     test_other_users);
 	HARNESS_CASE(s, "terminal", test_widths, test_colour);
 	HARNESS_CASE(s, "watch", test_watch, test_watch_ended, test_silent_server, test_watch_stopped, test_watch_hung_up,
 		     test_watch_elsewhere);
