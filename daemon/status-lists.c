@@ -67,6 +67,14 @@ static int print_below(struct table *table, const struct look *look)
 	return table_print(table, look);
 }
 
+/* The same of a table that was asked for: without a row a sentence stands there. */
+static int print_asked_for(struct table *table, const char *if_empty, const struct look *look)
+{
+	if (!table->n_rows && !table->error)
+		fprintf(look->out, "\n%s\n", if_empty);
+	return print_below(table, look);
+}
+
 static void set_age(struct table *table, size_t column, uint64_t seconds)
 {
 	char text[SIZE_TEXT_MAX];
@@ -161,7 +169,7 @@ static int print_files(struct figures_rows *rows, const struct look *look)
 		table_set(&table, 5, files[i].guarded ? "yes" : "no");
 		set_path(&table, 6, files[i].path);
 	}
-	return print_below(&table, look);
+	return print_asked_for(&table, "No file that you may see.", look);
 }
 
 static int print_pins(struct figures_rows *rows, const struct look *look)
@@ -189,7 +197,7 @@ static int print_pins(struct figures_rows *rows, const struct look *look)
 			table_set(&table, 5, "-");
 		set_path(&table, 6, pins[i].path);
 	}
-	return print_below(&table, look);
+	return print_asked_for(&table, "Nothing is pinned.", look);
 }
 
 static int print_waiting(struct figures_rows *rows, const struct look *look)
@@ -240,16 +248,16 @@ int status_print_view(struct figures *figures, const struct figures *before, con
 	int r;
 
 	r = status_print_summary(figures, before, look);
-	/* A section that was not asked for has no row. */
+	/* Of these, a section that was not asked for has no row. */
 	if (!r)
 		r = print_waiting(&sections[FIGURES_WAITING], look);
 	if (!r)
 		r = print_users(&sections[FIGURES_USERS], figures_summary(figures), look);
 	if (!r)
 		r = print_clients(&sections[FIGURES_CLIENTS], view->clients ? SIZE_MAX : N_BIGGEST, look);
-	if (!r)
+	if (!r && view->pins)
 		r = print_pins(&sections[FIGURES_PINS], look);
-	if (!r)
+	if (!r && view->files)
 		r = print_files(&sections[FIGURES_FILES], look);
 	return r;
 }

@@ -148,6 +148,11 @@ START_TEST(test_views)
 	struct reader reader;
 
 	start(NULL);
+	run(0, "$P status");
+	assert_not_said("No file");
+	assert_not_said("Nothing is pinned");
+	run(0, "$P status --files --pins");
+	assert_said("\nNothing is pinned.\n\nNo file that you may see.\n");
 	harness_make_file("file-of-a-name", 2 * WINDOW);
 	open_reader(&reader, "reader", "file-of-a-name");
 	stand(&reader, 0, 1);
@@ -177,6 +182,8 @@ START_TEST(test_views)
 	assert_said("OF QUOTA");
 	assert_said("IN MEMORY");
 	assert_said("OFFSET");
+	assert_not_said("No file");
+	assert_not_said("Nothing is pinned");
 	run(1, "$P status >/dev/full");
 	assert_said("smmapd");
 	close_reader(&reader);
