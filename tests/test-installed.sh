@@ -85,6 +85,7 @@ for kind in system user; do
 	find_one "systemd/$kind/smmapd.socket" >/dev/null
 	unit=$(find_one "systemd/$kind/smmapd.service")
 	grep -Eq "^ExecStart=${smmapd#"$dest"}( |\$)" "$unit" || failed "the unit for a $kind starts the program that is installed"
+	! grep -Eq '^InaccessiblePaths=.*-/(usr|opt)\b' "$unit" || failed "the unit for a $kind hides no folder of programs"
 	! grep -q '@[a-z]*@' "$unit" || failed "nothing is left to fill in in the unit for a $kind"
 done
 passed 'units and completion are there'
