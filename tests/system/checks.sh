@@ -140,6 +140,20 @@ safe() {
 check 'systemd-analyze security: at most 1.0' safe
 grep 'Overall exposure' "$log"
 
+# What smmapd(8) has on that.
+narrow() {
+	groupadd --system smmap && usermod --append --groups smmap alice && mkdir /etc/systemd/system/smmapd.socket.d || return
+	sed -n '/^\[Socket\]$/,/^\.Ed$/{/^\.Ed$/!p}' /source/doc/smmapd.8 >/etc/systemd/system/smmapd.socket.d/override.conf
+	systemctl daemon-reload && systemctl restart smmapd.socket && read_once || return
+	! as builder smmapd status 2>refused && cat refused && grep 'Permission denied' refused
+}
+widen() {
+	rm -r /etc/systemd/system/smmapd.socket.d && systemctl daemon-reload && systemctl restart smmapd.socket && groupdel smmap &&
+		as builder smmapd status
+}
+check 'the socket lets only a group in, where smmapd(8) says how' narrow
+check 'and again all users without that' widen
+
 # ---- the service under load ----
 
 readers=4
