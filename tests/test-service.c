@@ -222,6 +222,14 @@ START_TEST(test_notifications)
 		ck_assert_msg(has_line(state, "WATCHDOG=1") && strstr(state, "\nSTATUS="), "%s", state);
 	}
 
+	ck_assert_int_eq(kill(managed.pid, SIGHUP), 0);
+	do
+		state = receive_state(manager);
+	while (has_line(state, "WATCHDOG=1"));
+	ck_assert_msg(has_line(state, "RELOADING=1") && strstr(state, "\nMONOTONIC_USEC="), "%s", state);
+	state = receive_state(manager);
+	ck_assert_msg(has_line(state, "READY=1") && strstr(state, "\nSTATUS=0 clients"), "%s", state);
+
 	ck_assert_int_eq(kill(managed.pid, SIGTERM), 0);
 	do
 		state = receive_state(manager);
