@@ -140,6 +140,34 @@ safe() {
 check 'systemd-analyze security: at most 1.0' safe
 grep 'Overall exposure' "$log"
 
+says_nothing_was_lowered() {
+	journalctl --no-pager --unit=smmapd.service --output=cat | tee /dev/stderr | grep '^serving on ' &&
+		! journalctl --no-pager --unit=smmapd.service --output=cat | grep lowered
+}
+check 'the limits of the unit are as many as the server asks for' says_nothing_was_lowered
+
+# A client that says what is no packet, and waits until it is thrown out.
+rubbish() {
+	as alice python3 -c 'import socket
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+s.connect("/run/smmapd/smmapd.sock")
+s.send(b"rubbish")
+try:
+    s.recv(1)
+except ConnectionResetError:
+    pass'
+}
+journal_has_fields() {
+	local uid
+	uid=$(id --user alice) && rubbish || return
+	journalctl --sync
+	journalctl --no-pager --output=verbose SMMAPD_EVENT=disconnect "SMMAPD_CLIENT_UID=$uid" _SYSTEMD_UNIT=smmapd.service >fields
+	cat fields
+	grep 'MESSAGE=pid [0-9]* (no name, uid '"$uid"'): disconnected: ' fields && grep 'PRIORITY=4' fields &&
+		grep 'SMMAPD_CLIENT_PID=[1-9]' fields
+}
+check 'the journal has who was thrown out, and why, with fields' journal_has_fields
+
 # What smmapd(8) has on that.
 narrow() {
 	groupadd --system smmap && usermod --append --groups smmap alice && mkdir /etc/systemd/system/smmapd.socket.d || return
