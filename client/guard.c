@@ -57,7 +57,7 @@ static void hand_on(int signal, siginfo_t *info, void *context)
 	if (previous.sa_handler == SIG_IGN && !is_forced)
 		return;
 	if (previous.sa_handler == SIG_IGN || previous.sa_handler == SIG_DFL ||
-	    (previous.sa_flags & SA_RESETHAND && atomic_exchange(&previous_is_over, true)))
+	    ((unsigned)previous.sa_flags & SA_RESETHAND && atomic_exchange(&previous_is_over, true)))
 		die(info);
 	else if (previous.sa_flags & SA_SIGINFO)
 		previous.sa_sigaction(signal, info, context);
