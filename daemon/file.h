@@ -8,7 +8,7 @@
  */
 
 #include "daemon/errand.h"
-#include "daemon/guard.h"
+#include "daemon/write-guard.h"
 #include "proto/descriptor.h"
 #include "proto/hash.h"
 
@@ -64,7 +64,7 @@ struct file {
 	struct errand closing;
 	uint64_t last_used;                /* when it was asked for while it had none, or one that is gone was used */
 
-	struct guard guard;                   /* see writers.h */
+	struct write_guard guard;                   /* see writers.h */
 	struct file *prev_guard, *next_guard; /* registry->unguarded or breaking, if it is */
 	UT_hash_handle by_guard;              /* registry->by_guard, by the guard's descriptor */
 };

@@ -255,7 +255,7 @@ static void add_files(const struct registry *registry, struct report_page *page)
 			.clients = file_count_clients(file),
 			.device = file->identity.device,
 			.inode = file->identity.inode,
-			.guarded = guard_is_up(&file->guard),
+			.guarded = write_guard_is_up(&file->guard),
 		};
 
 		if (file_is_visible(file, page->uid) && !add_row(page, file->id, &row))

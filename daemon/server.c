@@ -4,7 +4,6 @@
 #include "daemon/server.h"
 
 #include "daemon/account.h"
-#include "daemon/guard.h"
 #include "daemon/hello.h"
 #include "daemon/lease.h"
 #include "daemon/log.h"
@@ -13,6 +12,7 @@
 #include "daemon/room.h"
 #include "daemon/shortage.h"
 #include "daemon/size.h"
+#include "daemon/write-guard.h"
 #include "daemon/writers.h"
 #include "proto/pulse.h"
 #include "proto/util.h"
@@ -242,14 +242,14 @@ static void on_busy(uv_idle_t *idle)
 static void on_writers(uv_poll_t *poll, int status, int events)
 {
 	struct server *server = poll->data;
-	int guards[GUARD_MOST_HEARD];
+	int guards[WRITE_GUARD_MOST_HEARD];
 	bool any;
 	size_t n;
 
 	(void)status;
 	(void)events;
 	server_wake(server);
-	n = guard_hear(server->ear, guards, &any);
+	n = write_guard_hear(server->ear, guards, &any);
 	for (size_t i = 0; i < n; i++)
 		writers_hear(&server->registry, guards[i]);
 	if (any)
@@ -427,7 +427,7 @@ static int start(struct server *server, const struct limits *limits, char *compl
 		snprintf(complaint, size, "no shared memory for the pulse: %s", uv_strerror(r));
 		return r;
 	}
-	server->ear = guard_open_ear();
+	server->ear = write_guard_open_ear();
 	if (server->ear < 0) {
 		snprintf(complaint, size, "can't hear of writers: %s", strerror(-server->ear));
 		return server->ear;

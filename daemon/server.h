@@ -35,7 +35,7 @@ struct server {
 	bool stopping;
 
 	struct listener listener;
-	int ear; /* see guard_open_ear() */
+	int ear; /* see write_guard_open_ear() */
 	struct registry registry;
 	struct errands errands;
 	struct report_server report;

@@ -18,19 +18,19 @@
 /* ---- states ---- */
 
 /* Where files in this state are listed; NULL if nowhere. */
-static struct file **list_of(struct registry *registry, enum guard_state state)
+static struct file **list_of(struct registry *registry, enum write_guard_state state)
 {
 	switch (state) {
-	case GUARD_AWAITED:
+	case WRITE_GUARD_AWAITED:
 		return &registry->unguarded;
-	case GUARD_BREAKING:
+	case WRITE_GUARD_BREAKING:
 		return &registry->breaking;
 	default:
 		return NULL;
 	}
 }
 
-static void change_state(struct registry *registry, struct file *file, enum guard_state state, uint64_t until_ms)
+static void change_state(struct registry *registry, struct file *file, enum write_guard_state state, uint64_t until_ms)
 {
 	struct file **from = list_of(registry, file->guard.state), **to = list_of(registry, state);
 
@@ -49,7 +49,7 @@ static void close_guard(struct registry *registry, struct file *file)
 	if (file->guard.fd < 0)
 		return;
 	HASH_DELETE(by_guard, registry->by_guard, file);
-	guard_close(&file->guard);
+	write_guard_close(&file->guard);
 }
 
 static int open_guard(struct registry *registry, struct file *file)
@@ -59,13 +59,13 @@ static int open_guard(struct registry *registry, struct file *file)
 	/* To open it elsewhere may take for ever. */
 	if (!file->volume->local)
 		return -EOPNOTSUPP;
-	r = guard_open(&file->guard, file->fd);
+	r = write_guard_open(&file->guard, file->fd);
 	if (r < 0)
 		return r;
 	HASH_ADD(by_guard, registry->by_guard, guard.fd, sizeof(file->guard.fd), file);
 	if (hash_added(file, by_guard))
 		return 0;
-	guard_close(&file->guard);
+	write_guard_close(&file->guard);
 	return -ENOMEM;
 }
 
@@ -77,37 +77,37 @@ static bool is_passing(int error)
 
 void writers_keep_out(struct registry *registry, struct file *file)
 {
-	struct guard *guard = &file->guard;
+	struct write_guard *guard = &file->guard;
 	int r = 0;
 
-	if (!registry->limits.write_guard || (guard->state != GUARD_NONE && guard->state != GUARD_AWAITED))
+	if (!registry->limits.write_guard || (guard->state != WRITE_GUARD_NONE && guard->state != WRITE_GUARD_AWAITED))
 		return;
-	if (guard->state == GUARD_AWAITED && registry->now_ms < guard->until_ms)
+	if (guard->state == WRITE_GUARD_AWAITED && registry->now_ms < guard->until_ms)
 		return;
 	if (guard->fd < 0)
 		r = open_guard(registry, file);
 	if (!r)
-		r = guard_take(guard);
+		r = write_guard_take(guard);
 	if (!r) {
-		change_state(registry, file, GUARD_HELD, 0);
+		change_state(registry, file, WRITE_GUARD_HELD, 0);
 		/* What was seen until now may be old; what is seen now stays. Where it can't be looked at, that is done again soon. */
 		file_refresh(registry, file);
 	} else if (is_passing(r)) {
-		change_state(registry, file, GUARD_AWAITED, registry->now_ms + PAUSE_MS);
+		change_state(registry, file, WRITE_GUARD_AWAITED, registry->now_ms + PAUSE_MS);
 	} else {
 		close_guard(registry, file);
-		change_state(registry, file, GUARD_IMPOSSIBLE, 0);
+		change_state(registry, file, WRITE_GUARD_IMPOSSIBLE, 0);
 	}
 }
 
 void writers_forget(struct registry *registry, struct file *file)
 {
-	if (file->guard.state == GUARD_NONE)
+	if (file->guard.state == WRITE_GUARD_NONE)
 		return;
 	/* What waits for the writer need not any more. */
-	if (file->guard.state == GUARD_BREAKING)
+	if (file->guard.state == WRITE_GUARD_BREAKING)
 		registry->releases++;
-	change_state(registry, file, GUARD_NONE, 0);
+	change_state(registry, file, WRITE_GUARD_NONE, 0);
 	close_guard(registry, file);
 }
 
@@ -131,8 +131,8 @@ void writers_switch(struct registry *registry)
 	{
 		if (!registry->limits.write_guard)
 			writers_forget(registry, file);
-		else if (file->n_regions && file->guard.state == GUARD_NONE)
-			change_state(registry, file, GUARD_AWAITED, registry->now_ms);
+		else if (file->n_regions && file->guard.state == WRITE_GUARD_NONE)
+			change_state(registry, file, WRITE_GUARD_AWAITED, registry->now_ms);
 	}
 }
 
@@ -141,8 +141,8 @@ void writers_switch(struct registry *registry)
 /* What the kernel has said may be of a guard that was there before. */
 static void begin_break(struct registry *registry, struct file *file)
 {
-	if (file->guard.state == GUARD_HELD && guard_is_broken(&file->guard))
-		change_state(registry, file, GUARD_BREAKING, registry->now_ms + registry->limits.write_guard_timeout_ms);
+	if (file->guard.state == WRITE_GUARD_HELD && write_guard_is_broken(&file->guard))
+		change_state(registry, file, WRITE_GUARD_BREAKING, registry->now_ms + registry->limits.write_guard_timeout_ms);
 }
 
 void writers_hear(struct registry *registry, int guard_fd)
@@ -165,7 +165,7 @@ void writers_hear_any(struct registry *registry)
 bool writers_wait_for(struct registry *registry, struct file *file)
 {
 	begin_break(registry, file);
-	return file->guard.state == GUARD_BREAKING;
+	return file->guard.state == WRITE_GUARD_BREAKING;
 }
 
 /* Each lease once, as far as this turn goes; those that are pinned go behind the others. */
@@ -204,8 +204,8 @@ void writers_let_in(struct registry *registry)
 	{
 		if (file->leases && registry->now_ms < file->guard.until_ms)
 			continue;
-		guard_release(&file->guard);
-		change_state(registry, file, GUARD_AWAITED, registry->now_ms + PAUSE_MS);
+		write_guard_release(&file->guard);
+		change_state(registry, file, WRITE_GUARD_AWAITED, registry->now_ms + PAUSE_MS);
 		registry->releases++;
 	}
 }

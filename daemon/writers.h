@@ -4,7 +4,7 @@
 
 /*
  * Those who want to write files that the server has mapped: which files are guarded against them, and how the registry gives way.
- * The states are explained in guard.h.
+ * The states are explained in write-guard.h.
  *
  * A lease keeps a writer out as long as it may be pinned. One that is recalled can't be, so nobody has to wait until its client
  * has unmapped it, or to evict its regions: they show what is written then to whoever leases them next.

@@ -16,7 +16,7 @@ static void start_guarded(uint64_t memory, uint64_t handles, uint64_t maps)
 {
 	struct limits limits;
 
-	ear = guard_open_ear();
+	ear = write_guard_open_ear();
 	ck_assert_int_ge(ear, 0);
 	start(memory, handles, maps);
 	limits = registry.limits;
@@ -42,7 +42,7 @@ static void stop_guarded(void)
 	close(ear);
 }
 
-static enum guard_state state_of(uint64_t file)
+static enum write_guard_state state_of(uint64_t file)
 {
 	return file_find(&registry, file)->guard.state;
 }
@@ -61,9 +61,9 @@ static bool can_write(const char *name)
 /* What the server does when it hears something. The number of guards that were named. */
 static size_t hear(void)
 {
-	int guards[GUARD_MOST_HEARD];
+	int guards[WRITE_GUARD_MOST_HEARD];
 	bool any;
-	size_t n = guard_hear(ear, guards, &any);
+	size_t n = write_guard_hear(ear, guards, &any);
 
 	registry_begin_turn(&registry);
 	for (size_t i = 0; i < n; i++)
@@ -92,15 +92,15 @@ START_TEST(test_pinned)
 	b = new_file(one, "b", WINDOW);
 	open_file(other, "a");
 	/* Nothing of it is mapped. */
-	ck_assert_int_eq(state_of(a), GUARD_NONE);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_NONE);
 	ck_assert(can_write("a"));
 
 	ref = lease(one, a, 0, 1);
-	ck_assert_int_eq(state_of(a), GUARD_HELD);
-	ck_assert_int_eq(state_of(b), GUARD_NONE);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_HELD);
+	ck_assert_int_eq(state_of(b), WRITE_GUARD_NONE);
 	ck_assert(!can_write("a"));
 	ck_assert_uint_eq(hear(), 1);
-	ck_assert_int_eq(state_of(a), GUARD_BREAKING);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_BREAKING);
 	/* Others come after the writer, though it is there; other files are not concerned. */
 	ck_assert_int_eq(try_lease(other, a, 0, 1), REGISTRY_WRITER);
 	ck_assert_int_eq(try_lease(other, a, WINDOW, 1), REGISTRY_WRITER);
@@ -113,18 +113,18 @@ START_TEST(test_pinned)
 	ck_assert(pin(one, ref));
 	releases = registry.releases;
 	look();
-	ck_assert_int_eq(state_of(a), GUARD_BREAKING);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_BREAKING);
 	ck_assert_uint_eq(registry.releases, releases);
 
 	unpin(one, ref);
 	look();
 	ck_assert(!pin(one, ref));
-	ck_assert_int_eq(state_of(a), GUARD_AWAITED);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_AWAITED);
 	ck_assert_uint_gt(registry.releases, releases);
 	ck_assert(can_write("a"));
 	/* What is there stays warm. */
 	ck_assert(has(a, 0));
-	ck_assert_int_eq(state_of(b), GUARD_HELD);
+	ck_assert_int_eq(state_of(b), WRITE_GUARD_HELD);
 	stop_guarded();
 }
 END_TEST
@@ -141,7 +141,7 @@ START_TEST(test_idle)
 	idle_lease(one, a, 0, 2);
 	ck_assert(!can_write("a"));
 	hear();
-	ck_assert_int_eq(state_of(a), GUARD_AWAITED);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_AWAITED);
 	ck_assert(!pin(one, ref));
 	ck_assert_uint_eq(registry.counters.recalls, 2);
 	ck_assert(can_write("a"));
@@ -149,24 +149,24 @@ START_TEST(test_idle)
 
 	lease(one, a, 0, 1);
 	registry_look_around(&registry);
-	ck_assert_int_eq(state_of(a), GUARD_AWAITED);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_AWAITED);
 	ck_assert(can_write("a"));
 	registry.now_ms += PAUSE - 1;
 	lease(one, a, 0, 1);
 	registry_look_around(&registry);
-	ck_assert_int_eq(state_of(a), GUARD_AWAITED);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_AWAITED);
 	registry.now_ms++;
 	lease(one, a, 0, 1);
-	ck_assert_int_eq(state_of(a), GUARD_HELD);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_HELD);
 	ck_assert(!can_write("a"));
 	hear();
 
 	registry.now_ms += TIMEOUT;
 	look();
-	ck_assert_int_eq(state_of(a), GUARD_AWAITED);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_AWAITED);
 	registry.now_ms += PAUSE;
 	registry_look_around(&registry);
-	ck_assert_int_eq(state_of(a), GUARD_HELD);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_HELD);
 	stop_guarded();
 }
 END_TEST
@@ -186,13 +186,13 @@ START_TEST(test_deadline)
 	registry.now_ms = 1000;
 	hear();
 	ck_assert(!pin(other, idle));
-	ck_assert_int_eq(state_of(a), GUARD_BREAKING);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_BREAKING);
 	registry.now_ms += TIMEOUT - 1;
 	look();
 	ck_assert(!can_write("a"));
 	registry.now_ms++;
 	look();
-	ck_assert_int_eq(state_of(a), GUARD_AWAITED);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_AWAITED);
 	ck_assert_int_eq(truncate("a", 1), 0);
 	/* The pin is what it was, and is told. */
 	ck_assert(!board_is_stale(slot_of(one, pinned)));
@@ -225,11 +225,11 @@ START_TEST(test_short_turns)
 		writers_let_in(&registry);
 	}
 	ck_assert_uint_eq(registry.counters.recalls, 99);
-	ck_assert_int_eq(state_of(a), GUARD_AWAITED);
-	ck_assert_int_eq(state_of(b), GUARD_BREAKING);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_AWAITED);
+	ck_assert_int_eq(state_of(b), WRITE_GUARD_BREAKING);
 	unpin(one, refs[0]);
 	look();
-	ck_assert_int_eq(state_of(b), GUARD_AWAITED);
+	ck_assert_int_eq(state_of(b), WRITE_GUARD_AWAITED);
 	stop_guarded();
 }
 END_TEST
@@ -248,7 +248,7 @@ START_TEST(test_gone_meanwhile)
 	hear();
 	remove_user(one);
 	look();
-	ck_assert_int_eq(state_of(a), GUARD_AWAITED);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_AWAITED);
 	ck_assert(can_write("a"));
 
 	/* A region that is evicted, the last, of a file that is let go. */
@@ -257,11 +257,11 @@ START_TEST(test_gone_meanwhile)
 	ref = lease(other, a, 0, 1);
 	ck_assert(!can_write("a"));
 	hear();
-	ck_assert_int_eq(state_of(a), GUARD_BREAKING);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_BREAKING);
 	unpin(other, ref);
 	ck_assert(region_evict(&registry, region_find(file_find(&registry, a), 0)));
 	ck_assert(release(other, ref));
-	ck_assert_int_eq(state_of(a), GUARD_NONE);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_NONE);
 	ck_assert(can_write("a"));
 	ck_assert_ptr_null(registry.breaking);
 	file_free(&registry, file_find(&registry, a));
@@ -281,10 +281,10 @@ START_TEST(test_untold)
 	ref = lease(one, a, 0, 1);
 	ck_assert(!can_write("a"));
 	ck_assert_int_eq(try_lease(one, a, 0, 1), REGISTRY_WRITER);
-	ck_assert_int_eq(state_of(a), GUARD_BREAKING);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_BREAKING);
 	unpin(one, ref);
 	ck_assert_uint_eq(hear(), 1);
-	ck_assert_int_eq(state_of(a), GUARD_AWAITED);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_AWAITED);
 	stop_guarded();
 }
 END_TEST
@@ -301,22 +301,22 @@ START_TEST(test_switched)
 	lease(one, b, 0, 1);
 	ck_assert(!can_write("a"));
 	hear();
-	ck_assert_int_eq(state_of(a), GUARD_BREAKING);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_BREAKING);
 	turn_off();
-	ck_assert_int_eq(state_of(a), GUARD_NONE);
-	ck_assert_int_eq(state_of(b), GUARD_NONE);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_NONE);
+	ck_assert_int_eq(state_of(b), WRITE_GUARD_NONE);
 	ck_assert(can_write("a") && can_write("b"));
 	lease(one, a, 0, 1);
 	registry_look_around(&registry);
-	ck_assert_int_eq(state_of(a), GUARD_NONE);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_NONE);
 
 	/* On again, what is mapped is guarded at the next look. */
 	registry.limits.write_guard = true;
 	registry_set_limits(&registry, &registry.limits);
 	registry_look_around(&registry);
-	ck_assert_int_eq(state_of(a), GUARD_HELD);
-	ck_assert_int_eq(state_of(b), GUARD_HELD);
-	ck_assert_int_eq(state_of(c), GUARD_NONE);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_HELD);
+	ck_assert_int_eq(state_of(b), WRITE_GUARD_HELD);
+	ck_assert_int_eq(state_of(c), WRITE_GUARD_NONE);
 	stop_guarded();
 }
 END_TEST
@@ -331,17 +331,17 @@ START_TEST(test_written)
 	a = new_file(one, "a", 2 * WINDOW);
 	fd = open("a", O_WRONLY | O_CLOEXEC);
 	lease(one, a, 0, 1);
-	ck_assert_int_eq(state_of(a), GUARD_AWAITED);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_AWAITED);
 	registry.now_ms += PAUSE;
 	registry_look_around(&registry);
 	lease(one, a, 1, 1);
-	ck_assert_int_eq(state_of(a), GUARD_AWAITED);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_AWAITED);
 	/* What it did is seen when it is guarded. */
 	ck_assert_int_eq(ftruncate(fd, (off_t)WINDOW), 0);
 	close(fd);
 	registry.now_ms += PAUSE;
 	writers_try_again(&registry);
-	ck_assert_int_eq(state_of(a), GUARD_HELD);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_HELD);
 	ck_assert_ptr_null(region_of(a, 1));
 	ck_assert_int_eq(try_lease(one, a, WINDOW, 1), 0);
 	ck_assert_ptr_null(grant.lease);
@@ -360,7 +360,7 @@ START_TEST(test_mapped)
 	b = new_file(one, "b", WINDOW);
 	ref = lease(one, a, 0, 1);
 	ck_assert_int_eq(try_lease(one, b, 0, 1), REGISTRY_NO_ROOM);
-	ck_assert_int_eq(state_of(b), GUARD_NONE);
+	ck_assert_int_eq(state_of(b), WRITE_GUARD_NONE);
 	ck_assert_ptr_null(registry.unguarded);
 
 	unpin(one, ref);
@@ -368,7 +368,7 @@ START_TEST(test_mapped)
 	assert_usage(2, 1, 2);
 	lease(one, a, 1, 1);
 	ck_assert_ptr_null(region_of(a, 0));
-	ck_assert_int_eq(state_of(a), GUARD_HELD);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_HELD);
 	ck_assert(!can_write("a"));
 	stop_guarded();
 }
@@ -387,20 +387,20 @@ START_TEST(test_old_signal)
 	ck_assert(!can_write("a"));
 	ck_assert(region_evict(&registry, region_find(file_find(&registry, a), 0)));
 	ck_assert(release(one, ref));
-	ck_assert_int_eq(state_of(a), GUARD_NONE);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_NONE);
 	ref = lease(one, b, 0, 1);
 	ck_assert_uint_eq(hear(), 1);
-	ck_assert_int_eq(state_of(b), GUARD_HELD);
+	ck_assert_int_eq(state_of(b), WRITE_GUARD_HELD);
 	unpin(one, ref);
 	ck_assert(pin(one, ref));
 	writers_hear(&registry, -1);
 	writers_hear(&registry, 12345);
 	writers_hear_any(&registry);
-	ck_assert_int_eq(state_of(b), GUARD_HELD);
+	ck_assert_int_eq(state_of(b), WRITE_GUARD_HELD);
 
 	ck_assert(!can_write("b"));
 	writers_hear_any(&registry);
-	ck_assert_int_eq(state_of(b), GUARD_BREAKING);
+	ck_assert_int_eq(state_of(b), WRITE_GUARD_BREAKING);
 	stop_guarded();
 }
 END_TEST
@@ -416,11 +416,11 @@ START_TEST(test_impossible)
 	if (geteuid() == 0)
 		ck_assert_int_eq(seteuid(NOBODY), 0);
 	lease(one, a, 0, 1);
-	ck_assert_int_eq(state_of(a), GUARD_IMPOSSIBLE);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_IMPOSSIBLE);
 	registry.now_ms += PAUSE;
 	registry_look_around(&registry);
 	lease(one, a, 0, 1);
-	ck_assert_int_eq(state_of(a), GUARD_IMPOSSIBLE);
+	ck_assert_int_eq(state_of(a), WRITE_GUARD_IMPOSSIBLE);
 	ck_assert_int_eq(file_find(&registry, a)->guard.fd, -1);
 	if (getuid() == 0)
 		ck_assert_int_eq(seteuid(0), 0);

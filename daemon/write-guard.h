@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef DAEMON_GUARD_H
-#define DAEMON_GUARD_H
+#ifndef DAEMON_WRITE_GUARD_H
+#define DAEMON_WRITE_GUARD_H
 
 /*
  * A guard: a read lease of the kernel's on a file (F_SETLEASE in fcntl(2)), so that who opens the file for writing or truncates it
@@ -30,52 +30,52 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum guard_state {
-	GUARD_NONE,
-	GUARD_IMPOSSIBLE,
-	GUARD_AWAITED,
-	GUARD_HELD,
-	GUARD_BREAKING,
+enum write_guard_state {
+	WRITE_GUARD_NONE,
+	WRITE_GUARD_IMPOSSIBLE,
+	WRITE_GUARD_AWAITED,
+	WRITE_GUARD_HELD,
+	WRITE_GUARD_BREAKING,
 };
 
-struct guard {
-	enum guard_state state;
+struct write_guard {
+	enum write_guard_state state;
 	int fd;            /* the description; -1: none */
 	uint64_t until_ms; /* awaited: not tried before; breaking: the deadline */
 };
 
 /* Opens a description of the file of @fd, which has to be on a local volume, to guard it with. 0 or -errno of open(2). */
-int guard_open(struct guard *guard, int fd);
+int write_guard_open(struct write_guard *guard, int fd);
 
 /* Takes the lease. 0; -EAGAIN if somebody has the file open for writing; or -errno of fcntl(2). */
-int guard_take(const struct guard *guard);
+int write_guard_take(const struct write_guard *guard);
 
 /* Whether the lease that was taken is to be given up, or was taken away. */
-bool guard_is_broken(const struct guard *guard);
+bool write_guard_is_broken(const struct write_guard *guard);
 
 /* Gives the lease up: who waits to write is let in. */
-void guard_release(const struct guard *guard);
+void write_guard_release(const struct write_guard *guard);
 
 /* The same, and closes the description. */
-void guard_close(struct guard *guard);
+void write_guard_close(struct write_guard *guard);
 
 /* Whether who opens the file for writing has to wait. */
-bool guard_is_up(const struct guard *guard);
+bool write_guard_is_up(const struct write_guard *guard);
 
 /* ---- hearing of writers ---- */
 
-#define GUARD_MOST_HEARD 64
+#define WRITE_GUARD_MOST_HEARD 64
 
 /*
  * Opens a descriptor that is readable when a writer waits. It blocks the signals by which the kernel tells it, so it comes before
  * the process has threads, and before any guard. The descriptor, the caller's; or -errno of signalfd(2).
  */
-int guard_open_ear(void);
+int write_guard_open_ear(void);
 
 /*
  * Stores the descriptors of guards for which writers may wait. The number of them; *@any is set if there are others, of which the
  * kernel could not say which.
  */
-size_t guard_hear(int ear, int fds[static GUARD_MOST_HEARD], bool *any);
+size_t write_guard_hear(int ear, int fds[static WRITE_GUARD_MOST_HEARD], bool *any);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "config.h"
 
-#include "daemon/guard.h"
+#include "daemon/write-guard.h"
 
 #include "proto/util.h"
 
@@ -13,7 +13,7 @@
 /* The signal of a writer has the descriptor with it. Where no more of these can wait, the kernel sends SIGIO, which has not. */
 #define WRITER_SIGNAL SIGRTMIN
 
-int guard_open(struct guard *guard, int fd)
+int write_guard_open(struct write_guard *guard, int fd)
 {
 	char path[32];
 
@@ -22,7 +22,7 @@ int guard_open(struct guard *guard, int fd)
 	return guard->fd < 0 ? -errno : 0;
 }
 
-int guard_take(const struct guard *guard)
+int write_guard_take(const struct write_guard *guard)
 {
 	/* Giving up a lease resets both of these. */
 	if (fcntl(guard->fd, F_SETSIG, WRITER_SIGNAL) < 0 || fcntl(guard->fd, F_SETOWN, getpid()) < 0 ||
@@ -31,30 +31,30 @@ int guard_take(const struct guard *guard)
 	return 0;
 }
 
-bool guard_is_broken(const struct guard *guard)
+bool write_guard_is_broken(const struct write_guard *guard)
 {
 	return fcntl(guard->fd, F_GETLEASE) != F_RDLCK;
 }
 
-void guard_release(const struct guard *guard)
+void write_guard_release(const struct write_guard *guard)
 {
 	/* It fails only where the kernel has taken the lease away. */
 	fcntl(guard->fd, F_SETLEASE, F_UNLCK);
 }
 
-void guard_close(struct guard *guard)
+void write_guard_close(struct write_guard *guard)
 {
 	close_fdp(&guard->fd);
 }
 
-bool guard_is_up(const struct guard *guard)
+bool write_guard_is_up(const struct write_guard *guard)
 {
-	return guard->state == GUARD_HELD || guard->state == GUARD_BREAKING;
+	return guard->state == WRITE_GUARD_HELD || guard->state == WRITE_GUARD_BREAKING;
 }
 
 /* ---- hearing of writers ---- */
 
-int guard_open_ear(void)
+int write_guard_open_ear(void)
 {
 	sigset_t signals;
 	int ear;
@@ -68,9 +68,9 @@ int guard_open_ear(void)
 	return ear < 0 ? -errno : ear;
 }
 
-size_t guard_hear(int ear, int fds[static GUARD_MOST_HEARD], bool *any)
+size_t write_guard_hear(int ear, int fds[static WRITE_GUARD_MOST_HEARD], bool *any)
 {
-	struct signalfd_siginfo heard[GUARD_MOST_HEARD];
+	struct signalfd_siginfo heard[WRITE_GUARD_MOST_HEARD];
 	ssize_t r = read(ear, heard, sizeof(heard));
 	size_t n = 0;
 
