@@ -105,7 +105,8 @@ static int print_users(struct figures_rows *rows, const struct figures_summary *
 		table_add_row(&table);
 		table_set_number(&table, 0, users[i].uid);
 		table_set_size(&table, 1, users[i].leased_bytes);
-		table_set(&table, 2, "%.0f%%", 100 * (double)users[i].leased_bytes / (double)quota);
+		/* 100% is said only of what is full. */
+		table_set(&table, 2, "%d%%", (int)(100 * (double)users[i].leased_bytes / (double)quota));
 		table_set_number(&table, 3, users[i].leased_maps);
 		table_set_number(&table, 4, users[i].leased_handles);
 		table_set_number(&table, 5, users[i].files);

@@ -147,7 +147,7 @@ START_TEST(test_views)
 {
 	struct reader reader;
 
-	start(NULL);
+	start("--user-share=67%");
 	run(0, "$P status");
 	assert_not_said("No file");
 	assert_not_said("Nothing is pinned");
@@ -184,6 +184,10 @@ START_TEST(test_views)
 	assert_said("OFFSET");
 	assert_not_said("No file");
 	assert_not_said("Nothing is pinned");
+	/* 74.6% of what a user may lease. */
+	stand(&reader, 0, 2);
+	run(0, "$P status");
+	assert_said(" 74% ");
 	run(1, "$P status >/dev/full");
 	assert_said("smmapd");
 	close_reader(&reader);
