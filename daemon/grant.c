@@ -167,7 +167,9 @@ static void commit(struct registry *registry, struct lease *lease)
 	registry->counters.grants++;
 }
 
-/* Grants a lease for which there is room, or will be when the client has unmapped what it was not told of yet. */
+enum { GRANT_NO_SPACE = 1 }; /* the kernel has no address space left for the maps */
+
+/* Grants a lease for which there is room, or will be when the client has unmapped what it was not told of yet. 0, GRANT_NO_SPACE, -errno. */
 static int grant_lease(struct registry *registry, struct client *client, struct file *file, const struct need *need, bool must_unmap,
 		       struct lease **granted, struct slot_list *victims)
 {
@@ -179,9 +181,12 @@ static int grant_lease(struct registry *registry, struct client *client, struct 
 	if (r < 0)
 		return r;
 	r = hold_windows(registry, file, need, lease);
-	if (!r && !must_unmap)
+	if (!r && !must_unmap) {
 		r = region_map_missing(registry, lease->holds, lease->n_holds);
-	if (r < 0) {
+		if (r == -ENOMEM)
+			r = GRANT_NO_SPACE;
+	}
+	if (r) {
 		lease_end(registry, lease);
 		return r;
 	}
@@ -227,10 +232,10 @@ static int lease_range(struct registry *registry, struct client *client, struct 
 	if (!must_unmap && request->in_turn)
 		look_ahead(registry, file, request->ahead, &need);
 	r = grant_lease(registry, client, file, &need, must_unmap, &grant->lease, victims);
-	/* The address space is full: what nobody uses is in the way there, too. */
-	if (r == -ENOMEM && room_relieve(registry, &need))
-		return REGISTRY_NO_ROOM;
-	return r;
+	if (r != GRANT_NO_SPACE)
+		return r;
+	/* What nobody uses is in the way there, too. */
+	return room_relieve(registry, &need) ? REGISTRY_NO_ROOM : -ENOMEM;
 }
 
 /* ---- */

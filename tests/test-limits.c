@@ -84,13 +84,13 @@ START_TEST(test_fit_write_guard)
 	set_descriptors(120, 120);
 	limits.write_guard = true;
 	limits.write_guard_timeout_ms = kernel_s ? kernel_s * 1000 - 500 : 1000;
-	limits.handles = 25;
+	limits.handles = 22;
 	ck_assert_int_eq(limits_fit(&limits, complaint, sizeof(complaint)), 0);
-	ck_assert_uint_eq(limits.clients, 50 / 3);
-	limits.handles = 26;
+	ck_assert_uint_eq(limits.clients, 44 / 3);
+	limits.handles = 23;
 	ck_assert_int_eq(limits_fit(&limits, complaint, sizeof(complaint)), 1);
-	ck_assert_uint_eq(limits.handles, 25);
-	ck_assert_msg(strstr(complaint, "max-handles lowered from 26 to 25"), "%s", complaint);
+	ck_assert_uint_eq(limits.handles, 22);
+	ck_assert_msg(strstr(complaint, "max-handles lowered from 23 to 22"), "%s", complaint);
 	if (kernel_s) {
 		limits.write_guard_timeout_ms++;
 		ck_assert_int_eq(limits_fit(&limits, complaint, sizeof(complaint)), 1);
@@ -101,7 +101,7 @@ START_TEST(test_fit_write_guard)
 	/* Without it, neither matters. */
 	limits.write_guard = false;
 	limits.write_guard_timeout_ms = UINT64_MAX;
-	limits.handles = 50;
+	limits.handles = 44;
 	ck_assert_int_eq(limits_fit(&limits, complaint, sizeof(complaint)), 0);
 
 	/* The least that is of use. */

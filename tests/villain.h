@@ -13,6 +13,7 @@ struct tally {
 	uint64_t protocol_errors;
 	uint64_t disconnections; /* those for protocol errors too */
 	bool may_vary;           /* how many of these there are is not for the villain to see */
+	uint64_t heap_slack;  /* bytes that the server may have allocated for good */
 };
 
 /*
