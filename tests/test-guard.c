@@ -205,7 +205,7 @@ static void take_signal_with_information(int signal, siginfo_t *info, void *cont
 	const char here = 0;
 
 	right = right && signal == SIGBUS && info->si_code == BUS_ADRERR && info->si_addr == (void *)(uintptr_t)broken && context;
-	right = right && &here >= alternate && &here < alternate + sizeof(alternate);
+	right = right && (uintptr_t)&here - (uintptr_t)alternate < sizeof(alternate);
 	n_signals++;
 	siglongjmp(way_out, 1);
 }

@@ -578,17 +578,18 @@ static int descriptor; /* of the file */
 static void with_descriptors(int n, void (*work)(int n))
 {
 	struct rlimit saved, limit;
-	int numbers[MOST_DESCRIPTORS + 1];
+	int numbers[MOST_DESCRIPTORS + 1], highest = -1;
 
 	/* The lowest that are free are given out first. */
 	for (int i = 0; i <= n; i++) {
 		numbers[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
 		ck_assert_int_ge(numbers[i], 0);
+		highest = numbers[i];
 	}
 	for (int i = 0; i <= n; i++)
 		close(numbers[i]);
 	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &saved), 0);
-	limit = (struct rlimit){.rlim_cur = (rlim_t)numbers[n], .rlim_max = saved.rlim_max};
+	limit = (struct rlimit){.rlim_cur = (rlim_t)highest, .rlim_max = saved.rlim_max};
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	work(n);
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &saved), 0);
