@@ -142,13 +142,15 @@ static int move_by_hit(struct move *move, uint64_t offset, size_t size, bool *hi
 static int move_by_miss(struct move *move, uint64_t offset, size_t size)
 {
 	struct smmap_cursor *cursor = move->cursor;
+	uint64_t known = atomic_load(&cursor->file->size);
 	int r;
 
+	move->place = (struct place){0};
 	atomic_fetch_add_explicit(&cursor->client->misses, 1, memory_order_relaxed);
 	if (!cursor->whole || move->fd)
 		return ask_lease(move, offset, size ? size : 1);
 
-	r = offset < atomic_load(&cursor->file->size) ? ask_lease(move, 0, INT64_MAX) : ask_lease(move, offset, 1);
+	r = offset < known ? ask_lease(move, 0, INT64_MAX) : probe_end(move, known);
 	/* Too much for the server's limits, or for the address space of this process. */
 	if (r == -EFBIG || r == -EDQUOT || r == -ENOMEM) {
 		cursor->whole = false;
@@ -168,7 +170,6 @@ static int try_move(struct move *move, uint64_t offset, size_t size)
 		r = file_attach(file, deadline(move), &move->connection, &move->file);
 	if (r < 0)
 		return r;
-	move->place = (struct place){0};
 	if (!move->fd && !move->cursor->doubts)
 		r = move_by_hit(move, offset, size, &hit);
 	if (!r && !hit)

@@ -73,10 +73,32 @@ START_TEST(test_pins_nothing_while_it_waits)
 }
 END_TEST
 
+/* A cursor on the whole file, which was empty: all of what it has grown by, in one piece. */
+START_TEST(test_whole_file_that_was_empty)
+{
+	struct smmap_client_options options = {0};
+	struct smmap_client *client;
+
+	harness_start(&server, "--window-size=64K", "--max-memory=1M", NULL);
+	options.socket = server.socket;
+	ck_assert_int_eq(smmap_client_open(&client, &options), 0);
+	harness_make_file("file", 0);
+	ck_assert_int_eq(smmap_cursor_open(&cursor, client, "file", SMMAP_WHOLE_FILE), 0);
+	ck_assert_int_eq(smmap_cursor_use(cursor, 0, 3 * WINDOW), 0);
+	harness_make_file("file", 2 * WINDOW + PAGE);
+	ck_assert_int_eq(smmap_cursor_use(cursor, PAGE, 3 * WINDOW), 2 * WINDOW);
+	ck_assert_uint_eq(smmap_cursor_file_size(cursor), 2 * WINDOW + PAGE);
+	ck_assert_int_eq(smmap_cursor_use(cursor, 2 * WINDOW + PAGE, 1), 0);
+	smmap_cursor_close(cursor);
+	smmap_client_close(client);
+	harness_stop(&server);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("move");
 
-	HARNESS_CASE(suite, "move", test_pins_nothing_while_it_waits);
+	HARNESS_CASE(suite, "move", test_pins_nothing_while_it_waits, test_whole_file_that_was_empty);
 	return harness_run(suite);
 }
