@@ -8,6 +8,7 @@
 #include "daemon/lease.h"
 #include "daemon/log.h"
 #include "daemon/loop.h"
+#include "daemon/queue.h"
 #include "daemon/registry.h"
 #include "daemon/request.h"
 #include "daemon/server.h"
@@ -164,13 +165,13 @@ static void take_request(struct peer *peer, const struct message *message, int *
 
 	request_init(&request, &peer->client, message, fd, server->registry.now_ms);
 	request.arrived_ns = uv_hrtime();
-	r = request_run(&request, &server->registry, &server->report, request_is_first(peer->account, message->type), answer);
+	r = request_run(&request, &server->registry, &server->report, !queue_first(peer->account, message->type), answer);
 	if (r == REQUEST_WAITS && request_needs_room(&request))
 		server->registry.counters.waits++;
 	if (r == REQUEST_WAITS && server->registry.now_ms >= request.deadline_ms && !server->registry.cut_short) {
 		request_expire(&request, &server->registry, answer);
 	} else if (r == REQUEST_WAITS) {
-		r = request_enqueue(&request, &server->registry);
+		r = queue_add(&request, &server->registry);
 		if (!r)
 			return;
 		if (r == -EDQUOT)
@@ -435,7 +436,7 @@ void peer_end(struct peer *peer)
 	DL_DELETE(server->peers, peer);
 	unhold(peer);
 	if (peer->greeted) {
-		request_forget_client(&peer->client, &server->registry);
+		queue_forget_client(&peer->client, &server->registry);
 		registry_remove_client(&server->registry, &peer->client);
 		client_deinit(&peer->client);
 	}

@@ -8,6 +8,7 @@
 #include "daemon/errand.h"
 #include "daemon/file.h"
 #include "daemon/lease.h"
+#include "daemon/queue.h"
 #include "daemon/registry.h"
 #include "daemon/report.h"
 #include "daemon/shortage.h"
@@ -20,19 +21,6 @@
 #include <string.h>
 
 /* ---- a request ---- */
-
-/* The text that points into the packet; NULL if the message has none. */
-static struct text *text_in(struct message *message)
-{
-	switch (message->type) {
-	case MESSAGE_OPEN:
-		return &message->open.label;
-	case MESSAGE_DROP:
-		return &message->drop.path;
-	default:
-		return NULL;
-	}
-}
 
 void request_init(struct request *request, struct client *client, const struct message *message, int *fd, uint64_t now_ms)
 {
@@ -136,21 +124,10 @@ bool request_needs_room(const struct request *request)
 	return (type == MESSAGE_OPEN || type == MESSAGE_LEASE) && !request_waits_aside(request);
 }
 
-/* The first one of this type that waits for its turn; NULL if there is none. */
-static const struct request *first_in_turn(const struct account *account, uint32_t type)
-{
-	const struct request *request;
-
-	DL_FOREACH(account->waiting, request)
-		if (request->message.type == type && !request_waits_aside(request))
-			return request;
-	return NULL;
-}
-
 /* Who never had their turn waited for what the first one waits for. */
 static bool is_over_quota(const struct request *request)
 {
-	const struct request *first = first_in_turn(request->client->account, request->message.type);
+	const struct request *first = queue_first(request->client->account, request->message.type);
 
 	return request->over_quota || (first && first->over_quota);
 }
@@ -439,74 +416,4 @@ int request_run(struct request *request, struct registry *registry, const struct
 		request_refuse(answer, request->message.serial, EPROTO, "this is not a request that can be made now");
 		return 0;
 	}
-}
-
-/* ---- those that wait ---- */
-
-/* Each OPEN that waits keeps a descriptor, of which there is one for each client that may connect. */
-static bool may_keep_descriptor(const struct registry *registry)
-{
-	const struct account *account;
-	uint64_t n = 0;
-
-	DL_FOREACH(registry->accounts, account)
-		n += account->n_waiting_opens;
-	return n < registry->limits.clients;
-}
-
-int request_enqueue(struct request *request, const struct registry *registry)
-{
-	struct account *account = request->client->account;
-	bool opens = request->message.type == MESSAGE_OPEN;
-	struct request *copy;
-	struct text *text;
-
-	if (account->n_waiting >= registry->limits.quota.requests || (opens && !may_keep_descriptor(registry)))
-		return -EDQUOT;
-	copy = malloc(sizeof(*copy));
-	if (!copy)
-		return -ENOMEM;
-	*copy = *request;
-	text = text_in(&copy->message);
-	if (text) {
-		copy->text = malloc(text->length + 1);
-		if (!copy->text) {
-			free(copy);
-			return -ENOMEM;
-		}
-		memcpy(copy->text, text->data, text->length);
-		text->data = copy->text;
-	}
-
-	request->fd = -1;
-	request->volume = NULL;
-	account->n_waiting++;
-	account->n_waiting_opens += opens;
-	DL_APPEND(account->waiting, copy);
-	return 0;
-}
-
-bool request_is_first(const struct account *account, uint32_t type)
-{
-	return !first_in_turn(account, type);
-}
-
-void request_dequeue(struct request *request, struct registry *registry)
-{
-	struct account *account = request->client->account;
-
-	account->n_waiting--;
-	account->n_waiting_opens -= request->message.type == MESSAGE_OPEN;
-	DL_DELETE(account->waiting, request);
-	request_deinit(request, registry);
-	free(request);
-}
-
-void request_forget_client(struct client *client, struct registry *registry)
-{
-	struct request *request, *next;
-
-	DL_FOREACH_SAFE(client->account->waiting, request, next)
-		if (request->client == client)
-			request_dequeue(request, registry);
 }

@@ -84,16 +84,4 @@ void request_expire(struct request *request, struct registry *registry, struct a
 /* Fills @answer with an error: a positive errno value, and a sentence in the manner of printf(3). */
 void request_refuse(struct answer *answer, uint32_t serial, int error, const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-/* Moves a request, from anywhere, to the end of its user's queue. 0, -EDQUOT if too many wait, -ENOMEM; it is the caller's then. */
-int request_enqueue(struct request *request, const struct registry *registry);
-
-/* Whether a request of this type that comes now would be the first of the user to wait for room. */
-bool request_is_first(const struct account *account, uint32_t type);
-
-/* Takes a request out of its queue and frees it. */
-void request_dequeue(struct request *request, struct registry *registry);
-
-/* Removes all of a client. */
-void request_forget_client(struct client *client, struct registry *registry);
-
 #endif

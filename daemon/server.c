@@ -10,8 +10,8 @@
 #include "daemon/loop.h"
 #include "daemon/peer.h"
 #include "daemon/room.h"
-#include "daemon/shortage.h"
 #include "daemon/size.h"
+#include "daemon/waiting.h"
 #include "daemon/write-guard.h"
 #include "daemon/writers.h"
 #include "proto/pulse.h"
@@ -26,7 +26,6 @@
 #include <sys/socket.h>
 
 #define SECOND_MS 1000
-#define SECOND_NS UINT64_C(1000000000)
 
 /* How often boards are looked at while a request or a writer waits, or more is in use than a lowered limit allows. */
 #define IMPATIENT_MS 10
@@ -37,84 +36,6 @@ void server_wake(struct server *server)
 {
 	server->registry.now_ms = uv_now(&server->loop);
 	registry_begin_turn(&server->registry);
-}
-
-/* Tries a request again. True if it was answered, and is gone. */
-static bool retry(struct server *server, struct request *request, bool in_turn, bool released)
-{
-	struct answer *answer = &server->answer;
-	int r = REQUEST_WAITS;
-
-	/* Before its turn it is granted if it needs no room any more. */
-	if (in_turn || released)
-		r = request_run(request, &server->registry, &server->report, in_turn, answer);
-	if (r == REQUEST_WAITS) {
-		/* Where this turn was too short to find out, the next one tells. */
-		if (server->registry.now_ms < request->deadline_ms || server->registry.cut_short)
-			return false;
-		request_expire(request, &server->registry, answer);
-	}
-	peer_answer_request(peer_of_client(request->client), request, answer);
-	request_dequeue(request, &server->registry);
-	return true;
-}
-
-/*
- * Answers one request of a user: of each type the first that waits is tried, not counting those that wait for something else than room. False
- * if none could be.
- */
-static bool serve_one(struct server *server, struct account *account, bool released)
-{
-	bool waits[MESSAGE_ERROR] = {0}; /* by type: whether one of it goes on waiting for its turn */
-	struct request *request, *next;
-
-	DL_FOREACH_SAFE(account->waiting, request, next)
-	{
-		uint32_t type = request->message.type;
-
-		if (retry(server, request, !waits[type], released))
-			return true;
-		waits[type] = waits[type] || !request_waits_aside(request);
-	}
-	return false;
-}
-
-/* Users take turns: whose request was answered goes behind the others. */
-static void serve_waiting(struct server *server)
-{
-	struct registry *registry = &server->registry;
-	bool released = server->releases_seen != registry->releases;
-	struct account *account, *next;
-
-	if (!server->look_again && !released)
-		return;
-	server->look_again = false;
-	server->releases_seen = registry->releases;
-	DL_FOREACH_SAFE(registry->accounts, account, next)
-	{
-		if (!serve_one(server, account, released))
-			continue;
-		DL_DELETE(registry->accounts, account);
-		DL_APPEND(registry->accounts, account);
-		/* It may have been the last, and there may be more for it. */
-		next = next ? next : account;
-	}
-	/* Who has used up the looks of this turn is not the first of the next. */
-	account = registry->accounts;
-	if (registry->cut_short && account) {
-		DL_DELETE(registry->accounts, account);
-		DL_APPEND(registry->accounts, account);
-	}
-}
-
-static bool is_waiting(const struct server *server)
-{
-	const struct account *account;
-
-	DL_FOREACH(server->registry.accounts, account)
-		if (account->waiting)
-			return true;
-	return false;
 }
 
 /*
@@ -192,7 +113,7 @@ void server_settle(struct server *server)
 		fail_late(server);
 		end_failed(server);
 		writers_let_in(&server->registry);
-		serve_waiting(server);
+		waiting_serve(server);
 	} while (server->some_failed);
 
 	look_at_held(server);
@@ -204,8 +125,8 @@ void server_settle(struct server *server)
 	/* Files change, also those that were left behind. */
 	set_timer(&server->second, on_second, SECOND_MS, server->peers || server->registry.by_id);
 	set_timer(&server->impatient, on_impatient, IMPATIENT_MS,
-		  is_waiting(server) || server->registry.recalled || server->registry.breaking || server->n_held || server->shrinks);
-	if (server->registry.cut_short && is_waiting(server))
+		  waiting_is_any(server) || server->registry.recalled || server->registry.breaking || server->n_held || server->shrinks);
+	if (server->registry.cut_short && waiting_is_any(server))
 		uv_idle_start(&server->busy, on_busy);
 	if (has_room_for_peer(server) && !uv_is_active((uv_handle_t *)&server->accepting))
 		uv_poll_start(&server->accepting, UV_READABLE, on_connection);
@@ -260,39 +181,6 @@ static void on_writers(uv_poll_t *poll, int status, int events)
 
 /* ---- once a second ---- */
 
-/* That of those that wait for room which has waited the longest; NULL if there is none. */
-static const struct request *longest_waiting(const struct server *server)
-{
-	const struct request *longest = NULL, *request;
-	const struct account *account;
-
-	DL_FOREACH(server->registry.accounts, account)
-		DL_FOREACH(account->waiting, request)
-			if (request_needs_room(request) && (!longest || request->arrived_ns < longest->arrived_ns))
-				longest = request;
-	return longest;
-}
-
-/* Says when room gets short, and when that is over. That a request waits until another client has unmapped something is nothing to tell. */
-static void tell_shortage(struct server *server)
-{
-	const struct request *request = longest_waiting(server);
-	bool is_short = request && uv_hrtime() - request->arrived_ns >= SECOND_NS;
-	char sentence[SHORTAGE_MAX];
-	struct log_client client;
-
-	if (is_short == server->short_of_room)
-		return;
-	server->short_of_room = is_short;
-	if (!is_short) {
-		log_event(LOG_NOTICE, LOG_SHORTAGE, NULL, "no request waits for room any more");
-		return;
-	}
-	request_describe_wait(request, &server->registry, sentence);
-	client = peer_log_client(peer_of_client(request->client));
-	log_event(LOG_WARNING, LOG_SHORTAGE, &client, "waits for room: %s", sentence);
-}
-
 static void fail_silent(struct server *server)
 {
 	struct peer *peer;
@@ -323,7 +211,7 @@ static void on_second(uv_timer_t *timer)
 	fail_silent(server);
 	atomic_store_explicit(&server->pulse->second, (uint32_t)((server->registry.now_ms - server->report.started_ms) / SECOND_MS),
 			      memory_order_relaxed);
-	tell_shortage(server);
+	waiting_tell_shortage(server);
 	log_settle();
 	server_settle(server);
 	look_at_runners(server);
