@@ -28,8 +28,8 @@ struct call {
 
 /*
  * Sends @request, with a descriptor unless it is -1, and waits for the answer, which the server must have given by @deadline_ms of
- * clock_ms(). 0 and call->answer, which is of a type that answers this request; -ENOTCONN if the connection is dead, or the server does not
- * answer, which ends it; -EPROTO if the answer makes no sense, which ends it too; -EMFILE if this process has no descriptor left for the one
+ * clock_ms(). 0 and call->answer, which is of a type that answers this request; -ENOTCONN if the connection is dead, or the server does
+ * not answer, which ends it; -EPROTO if the answer makes no sense, which ends it too; -EMFILE if this process has no descriptor left for the one
  * that came with it; or what the server refused with. A lease that was granted is mapped and pinned.
  */
 int call_run(struct call *call, struct connection *connection, struct message *request, int descriptor, uint64_t deadline_ms);

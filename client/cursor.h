@@ -34,7 +34,10 @@ int cursor_check(const struct smmap_cursor *cursor);
  */
 ssize_t cursor_move(struct smmap_cursor *cursor, uint64_t offset, size_t size);
 
-/* The same, by a lease that the server is asked for in any case; the descriptor that comes with it is stored in *@fd, the caller's to close. */
+/*
+ * The same, by a lease that the server is asked for in any case. The descriptor that comes with it is stored in *@fd, the caller's to
+ * close.
+ */
 ssize_t cursor_move_anew(struct smmap_cursor *cursor, uint64_t offset, size_t size, int *fd);
 
 #endif

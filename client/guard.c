@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * See guard.h for the idea. All that is between a mark on a lease and the zeros happens in this order, so that a thread which has read zeros
- * finds the mark. The zeros reach to the end of the lease, so that a lease takes at most one more map, whatever is touched.
+ * See guard.h for the idea. The marks on a lease come before the zeros, so that a thread which has read zeros finds the marks. The zeros
+ * reach to the end of the lease, so that a lease takes at most one more map, whatever is touched.
  */
 #include "config.h"
 

@@ -3,9 +3,9 @@
 #define CLIENT_GUARD_H
 
 /*
- * The guard against SIGBUS, which the kernel raises where a map can't be read: past the end of a file that was truncated, or on a page that
- * the disk does not give. A handler for the whole process blanks the lease from there on: it marks it as stale and as blanked, puts zeros in
- * place of the rest of the map, and lets the thread go on. Whoever stood on the lease is told at the next call.
+ * The guard against SIGBUS, which the kernel raises where a map can't be read: past the end of a file that was truncated, or on a page
+ * that the disk does not give. A handler for the whole process blanks the lease from there on: it marks it as stale and as blanked, puts
+ * zeros in place of the rest of the map, and lets the thread go on. Whoever stood on the lease is told at the next call.
  *
  * A guard is what the handler knows of one connection: where the leases are mapped, by slot. The handler takes no lock. The lease that a
  * thread stands on is pinned, and so is its entry; all other entries may change while the handler looks. Guards are never freed,

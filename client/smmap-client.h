@@ -47,8 +47,8 @@ struct smmap_buffer;
 
 /*
  * Flags of a client: guard what pointers lead to. Where a file was truncated, or can't be read, a touch of its map reads zeros instead of
- * raising SIGBUS; the next call that moves or reads by a cursor which stood there returns -ESTALE, once, and the one after that sees the new
- * size. This installs a handler of SIGBUS for the whole process, which hands on what is not its own to the handler that was there
+ * raising SIGBUS; the next call that moves or reads by a cursor which stood there returns -ESTALE, once, and the one after that sees the
+ * new size. This installs a handler of SIGBUS for the whole process, which hands on what is not its own to the handler that was there
  * before; one that is installed later has to do the same. A thread that blocks SIGBUS is not guarded. See smmap-client(3).
  */
 #define SMMAP_GUARD_SIGBUS 0x2u
