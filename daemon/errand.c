@@ -150,11 +150,18 @@ static int64_t perform(struct errands *errands, const struct call *call)
 static bool serve_call(struct errands *errands, struct call *call)
 {
 	struct reply reply;
+	ssize_t n;
 
-	if (recv(errands->theirs, call, sizeof(*call), 0) != sizeof(*call))
+	do
+		n = recv(errands->theirs, call, sizeof(*call), 0);
+	while (n < 0 && errno == EINTR);
+	if (n != sizeof(*call))
 		return false;
 	reply = (struct reply){.id = call->id, .kind = call->kind, .value = perform(errands, call)};
-	return send(errands->theirs, &reply, sizeof(reply), MSG_NOSIGNAL) == sizeof(reply);
+	do
+		n = send(errands->theirs, &reply, sizeof(reply), MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n == sizeof(reply);
 }
 
 static int run(void *data)
@@ -218,9 +225,15 @@ void errands_stop(struct errands *errands)
 
 bool errands_are_well(const struct errands *errands)
 {
-	for (uint64_t i = 0; i < errands->n_runners; i++)
-		if (waitpid(errands->runners[i], NULL, WNOHANG) != 0)
+	for (uint64_t i = 0; i < errands->n_runners; i++) {
+		siginfo_t end = {0};
+
+		if (waitid(P_PID, (id_t)errands->runners[i], &end, WEXITED | WNOHANG | WNOWAIT) < 0)
 			return false;
+		/* One that has retired ends by itself, and its word may not have been read yet. */
+		if (end.si_pid && (end.si_code != CLD_EXITED || end.si_status))
+			return false;
+	}
 	return true;
 }
 

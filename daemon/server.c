@@ -190,15 +190,14 @@ static void fail_silent(struct server *server)
 			peer_dismiss(peer, "it has not said HELLO within %d ms", HELLO_TIMEOUT_MS);
 }
 
-/* Without them, nothing that was to be closed is any more. */
+/* Without them nothing is closed any more. It ends as if it had been killed itself: what is left of it they bury, and another is started. */
 static void look_at_runners(struct server *server)
 {
 	errands_run(&server->errands);
 	if (errands_are_well(&server->errands))
 		return;
 	log_event(LOG_ERR, LOG_TROUBLE, NULL, "one of the processes that close files was killed: the server ends");
-	server->failed = true;
-	server_stop(server);
+	_exit(EXIT_FAILURE);
 }
 
 static void on_second(uv_timer_t *timer)
@@ -382,8 +381,6 @@ int server_run(struct server *server)
 {
 	int r = uv_run(&server->loop, UV_RUN_DEFAULT);
 
-	if (server->failed)
-		return -ECHILD;
 	return r < 0 ? r : 0;
 }
 

@@ -49,7 +49,6 @@ struct server {
 	uint64_t n_peers;  /* with them, and those whose sockets are not closed yet */
 	uint64_t n_held;
 	bool some_failed;
-	bool failed; /* it can't go on: server_run() says so */
 
 	/* Scratch, since the loop is one thread: what came, what is answered, and that as it is sent. */
 	struct packet packet;
@@ -63,7 +62,7 @@ struct server {
  */
 int server_init(struct server *server, const struct limits *limits, struct listener *listener, char *complaint, size_t size);
 
-/* Serves until server_stop(). 0, or -errno: -ECHILD where its runners are gone. */
+/* Serves until server_stop(). 0 or -errno. Where somebody has killed one of its runners, the process ends. */
 int server_run(struct server *server);
 
 /* Has other limits hold from now on; see registry_set_limits(). */

@@ -310,13 +310,37 @@ START_TEST(test_many)
 }
 END_TEST
 
+/* Who kills a runner ends the server, and at once: what that runner had to do would never be done. */
+START_TEST(test_killed_runner)
+{
+	char path[64];
+	pid_t runner;
+	FILE *children;
+	int status;
+
+	harness_start(&server, NULL);
+	raw_start(&honest, &server, "honest");
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)server.pid, (int)server.pid);
+	children = fopen(path, "re");
+	ck_assert_ptr_nonnull(children);
+	ck_assert_int_eq(fscanf(children, "%d", &runner), 1);
+	fclose(children);
+	ck_assert_int_eq(kill(runner, SIGKILL), 0);
+	raw_await_end(&honest);
+	ck_assert_int_eq(waitpid(server.pid, &status, 0), server.pid);
+	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+	raw_close(&honest);
+}
+END_TEST
+
 Suite *suite(void);
 
 Suite *suite(void)
 {
 	Suite *s = suite_create("errands");
 
-	HARNESS_CASE(s, "errands", test_read, test_hang, test_end, test_kill, test_unknown, test_many);
+	HARNESS_CASE(s, "errands", test_read, test_hang, test_end, test_kill, test_unknown, test_many,
+		     test_killed_runner);
 	return s;
 }
 
