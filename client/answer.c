@@ -127,19 +127,6 @@ static void return_lease(struct connection *connection, const struct slot_ref *r
 	connection_release(connection, &slots);
 }
 
-/* Unmaps what has to go for a lease, and says so: before that nobody else gets what is new in it. */
-static void unmap_victims(struct connection *connection, const struct slot_list *slots)
-{
-	struct discards victims;
-
-	victims.slots.n = 0;
-	pthread_mutex_lock(&connection->lock);
-	for (uint32_t i = 0; i < slots->n; i++)
-		lease_table_take(&connection->leases, &slots->refs[i], &victims);
-	pthread_mutex_unlock(&connection->lock);
-	connection_discard(connection, &victims);
-}
-
 static bool is_mapped(struct connection *connection, uint32_t slot)
 {
 	bool mapped;
@@ -159,7 +146,8 @@ static int take_lease(struct connection *connection, const struct message_leased
 	struct lease lease = {.ref = leased->lease, .offset = leased->offset, .length = leased->length};
 	int r = -ETIMEDOUT;
 
-	unmap_victims(connection, &leased->victims);
+	/* Before it is said that these are unmapped nobody else gets what is new in the lease. */
+	connection_unmap(connection, &leased->victims);
 	if (!leased->length)
 		return 0;
 	if (is_mapped(connection, leased->lease.slot))
@@ -201,9 +189,7 @@ static void complete(struct connection *connection, struct call *call, const str
 	if (error < 0)
 		return;
 	if (message->type == MESSAGE_ERROR) {
-		uint32_t number = message->error.error;
-
-		call->error = number && number < 4096 ? -(int)number : -EPROTO;
+		call->error = message_errno(&message->error);
 		connection_keep_complaint(connection, &message->error);
 	}
 	if (message->type == MESSAGE_FIGURES) {

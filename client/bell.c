@@ -14,23 +14,6 @@
 /* The most messages that are taken off the bell at once: the caller, who is woken again for more, is not kept for ever. */
 #define MESSAGES_AT_ONCE 64
 
-/* Unmaps the leases of one message. The number of them. */
-static uint32_t unmap_recalled(struct connection *connection, const struct slot_list *slots)
-{
-	struct discards discards;
-	uint32_t n;
-
-	discards.slots.n = 0;
-	pthread_mutex_lock(&connection->lock);
-	for (uint32_t i = 0; i < slots->n; i++)
-		lease_table_take(&connection->leases, &slots->refs[i], &discards);
-	pthread_mutex_unlock(&connection->lock);
-
-	n = discards.slots.n;
-	connection_discard(connection, &discards);
-	return n;
-}
-
 /* There is no memory for what the bell says. What it has recalled is idle, and goes with all that is: that needs none. */
 static uint32_t unmap_all(struct connection *connection)
 {
@@ -66,7 +49,7 @@ static int take_message(struct connection *connection, uint32_t *n)
 	}
 	if (r < 0 || message.type != MESSAGE_RECALL)
 		return -ENOTCONN;
-	*n += unmap_recalled(connection, &message.recall.slots);
+	*n += connection_unmap(connection, &message.recall.slots);
 	return 1;
 }
 

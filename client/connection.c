@@ -23,14 +23,6 @@
 /* A server that does not read for so long is stopped, and would throw this client out if it went on. */
 #define RELEASE_TIMEOUT_MS 1000
 
-uint64_t clock_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* ---- all connections: a child gives them up ---- */
 
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -233,7 +225,7 @@ static int handle_welcome(struct connection *connection, struct packet *packet, 
 		return r;
 	if (message.type == MESSAGE_ERROR) {
 		connection_keep_complaint(connection, &message.error);
-		return message.error.error && message.error.error < 4096 ? -(int)message.error.error : -EPROTO;
+		return message_errno(&message.error);
 	}
 	return message.type == MESSAGE_WELCOME ? enter(connection, &message.welcome, packet->descriptors, guarded) : -EPROTO;
 }
@@ -496,6 +488,22 @@ void connection_discard(struct connection *connection, struct discards *discards
 	discards_unmap(discards);
 	connection_release(connection, &discards->slots);
 	discards->slots.n = 0;
+}
+
+uint32_t connection_unmap(struct connection *connection, const struct slot_list *slots)
+{
+	struct discards discards;
+	uint32_t n;
+
+	discards.slots.n = 0;
+	pthread_mutex_lock(&connection->lock);
+	for (uint32_t i = 0; i < slots->n; i++)
+		lease_table_take(&connection->leases, &slots->refs[i], &discards);
+	pthread_mutex_unlock(&connection->lock);
+
+	n = discards.slots.n;
+	connection_discard(connection, &discards);
+	return n;
 }
 
 void connection_trim(struct connection *connection, uint64_t bytes, uint32_t n)

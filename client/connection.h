@@ -15,6 +15,7 @@
 #include "client/lease.h"
 #include "proto/board.h"
 #include "proto/channel.h"
+#include "proto/clock.h"
 #include "proto/message.h"
 
 #include <pthread.h>
@@ -133,6 +134,9 @@ void connection_release(struct connection *connection, const struct slot_list *s
 /* Unmaps what was taken out of the table, tells the server, and empties the list. */
 void connection_discard(struct connection *connection, struct discards *discards);
 
+/* Unmaps those leases that the server has taken back and that are still here, and tells it. The number of them. */
+uint32_t connection_unmap(struct connection *connection, const struct slot_list *slots);
+
 /* Lets go of idle leases until at most @bytes in @n leases are mapped. */
 void connection_trim(struct connection *connection, uint64_t bytes, uint32_t n);
 
@@ -154,8 +158,6 @@ unsigned connection_process(void);
 
 /* ---- time ---- */
 
-/* Milliseconds of a clock that never goes back. */
-uint64_t clock_ms(void);
 
 /* A condition whose waits end by that clock: then, at @until_ms, it returns false. */
 void condition_init(pthread_cond_t *condition);

@@ -46,7 +46,7 @@ struct reply {
 
 /* ---- a runner: in its own process ---- */
 
-/* No descriptor is higher that a server ever uses. */
+/* No descriptor is higher than that which a server uses. */
 static int most_descriptors(void)
 {
 	struct rlimit limit;

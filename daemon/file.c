@@ -12,7 +12,6 @@
 #include "proto/pulse.h"
 #include "proto/util.h"
 
-#include <stddef.h>
 #include <string.h>
 
 static bool is_local(const struct file *file)
@@ -95,7 +94,7 @@ static void file_end(struct registry *registry, struct file *file)
 
 static void on_closed(struct registry *registry, struct errand *errand, int64_t result)
 {
-	struct file *file = (struct file *)((char *)errand - offsetof(struct file, closing));
+	struct file *file = container_of(errand, struct file, closing);
 
 	(void)result;
 	DL_DELETE(registry->closing, file);

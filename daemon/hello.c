@@ -60,6 +60,14 @@ static int welcome(struct peer *peer, const struct message *hello)
 	return 0;
 }
 
+/* Sends the refusal that is in the answer of the server, and ends the peer. */
+static void turn_down(struct peer *peer)
+{
+	peer->server->registry.counters.refusals++;
+	peer_answer(peer, &peer->server->answer);
+	peer_fail(peer);
+}
+
 void hello_greet(struct peer *peer, const struct message *message)
 {
 	struct answer *answer = &peer->server->answer;
@@ -71,19 +79,15 @@ void hello_greet(struct peer *peer, const struct message *message)
 		return;
 	}
 	if (message->hello.version != PROTOCOL_VERSION) {
-		peer->server->registry.counters.refusals++;
 		request_refuse(answer, message->serial, EPROTO, "the server speaks version %d of the protocol, the client version %u",
 			       PROTOCOL_VERSION, message->hello.version);
-		peer_answer(peer, answer);
-		peer_fail(peer);
+		turn_down(peer);
 		return;
 	}
 
 	if (message->hello.name.length > MESSAGE_MAX_NAME) {
-		peer->server->registry.counters.refusals++;
 		request_refuse(answer, message->serial, EINVAL, "the client's name is longer than %d bytes", MESSAGE_MAX_NAME);
-		peer_answer(peer, answer);
-		peer_fail(peer);
+		turn_down(peer);
 		return;
 	}
 	r = welcome(peer, message);
@@ -93,9 +97,7 @@ void hello_greet(struct peer *peer, const struct message *message)
 		/* It has gone. */
 		peer_fail(peer);
 	} else if (r < 0) {
-		peer->server->registry.counters.refusals++;
 		request_refuse(answer, message->serial, -r, "the server can't take another client: %s", strerror(-r));
-		peer_answer(peer, answer);
-		peer_fail(peer);
+		turn_down(peer);
 	}
 }

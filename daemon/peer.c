@@ -20,7 +20,6 @@
 #include <limits.h>
 #include <linux/sockios.h>
 #include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -78,7 +77,7 @@ static void lose(struct peer *peer, int error)
 
 struct peer *peer_of_client(struct client *client)
 {
-	return (struct peer *)((char *)client - offsetof(struct peer, client));
+	return container_of(client, struct peer, client);
 }
 
 /* ---- sending ---- */
@@ -345,7 +344,7 @@ static void on_closed(uv_handle_t *handle)
 
 static void on_socket_closed(struct registry *registry, struct errand *errand, int64_t result)
 {
-	struct peer *peer = (struct peer *)((char *)errand - offsetof(struct peer, closing));
+	struct peer *peer = container_of(errand, struct peer, closing);
 
 	(void)result;
 	peer->server->n_peers--;

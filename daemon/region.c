@@ -23,7 +23,7 @@ struct region *region_oldest(struct registry *registry, uint64_t *moves)
 {
 	struct order_entry *entry = order_oldest(&registry->order, moves);
 
-	return entry ? (struct region *)((char *)entry - offsetof(struct region, use)) : NULL;
+	return entry ? container_of(entry, struct region, use) : NULL;
 }
 
 void region_touch(struct registry *registry, struct region *region, uint64_t use)

@@ -13,7 +13,6 @@
 #include "proto/pulse.h"
 #include "proto/util.h"
 
-#include <stddef.h>
 
 /* ---- what it counts for ---- */
 
@@ -114,7 +113,7 @@ struct share *share_oldest(struct account *account, uint64_t *moves)
 {
 	struct order_entry *entry = order_oldest(&account->order, moves);
 
-	return entry ? (struct share *)((char *)entry - offsetof(struct share, use)) : NULL;
+	return entry ? container_of(entry, struct share, use) : NULL;
 }
 
 void share_recall_if_idle(struct registry *registry, struct share *share)

@@ -8,7 +8,6 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <stddef.h>
 
 /* Magic numbers that the kernel does not publish. */
 #define BCACHEFS_MAGIC 0xca451a4e
@@ -32,7 +31,7 @@ static bool is_local(int64_t type)
 /* The errand is done: @type is statfs.f_type, or -errno. */
 static void learn(struct registry *registry, struct errand *errand, int64_t type)
 {
-	struct volume *volume = (struct volume *)((char *)errand - offsetof(struct volume, asking));
+	struct volume *volume = container_of(errand, struct volume, asking);
 
 	volume->asked = false;
 	volume->error = type < 0 ? (int)type : 0;

@@ -3,12 +3,12 @@
 
 #include "proto/channel.h"
 
+#include "proto/clock.h"
 #include "proto/util.h"
 
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 void packet_deinit(struct packet *packet)
 {
@@ -93,27 +93,18 @@ int channel_receive(int socket, struct packet *packet)
 	return n > 0;
 }
 
-/* Milliseconds of a clock that never goes back. */
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 int channel_wait(int socket, short events, int timeout_ms)
 {
 	struct pollfd pollfd = {.fd = socket, .events = events};
-	uint64_t until_ms = now_ms() + (timeout_ms > 0 ? (uint64_t)timeout_ms : 0);
+	uint64_t until_ms = clock_ms() + (timeout_ms > 0 ? (uint64_t)timeout_ms : 0);
 	int n;
 
 	while ((n = poll(&pollfd, 1, timeout_ms)) < 0 && errno == EINTR) {
-		uint64_t now = now_ms();
+		uint64_t now_ms = clock_ms();
 
 		/* A signal that comes again and again does not make it longer. */
 		if (timeout_ms > 0)
-			timeout_ms = (int)(until_ms > now ? until_ms - now : 0);
+			timeout_ms = (int)(until_ms > now_ms ? until_ms - now_ms : 0);
 	}
 	return n < 0 ? -errno : n;
 }

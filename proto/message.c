@@ -95,6 +95,11 @@ int message_decode(struct message *message, const void *bytes, size_t n_bytes)
 	return 0;
 }
 
+int message_errno(const struct message_error *error)
+{
+	return error->error && error->error < 4096 ? -(int)error->error : -EPROTO;
+}
+
 size_t message_descriptors(const struct message *message)
 {
 	switch (message->type) {

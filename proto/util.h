@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -32,6 +33,9 @@ static inline int take_fd(int *fd)
 	*fd = -1;
 	return taken;
 }
+
+/* The struct of which @pointer is a member. */
+#define container_of(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
 
 /* Closes a descriptor that may be -1, leaves errno alone, and returns -1. */
 static inline int close_fd(int fd)
