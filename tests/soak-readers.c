@@ -27,20 +27,20 @@ struct reader {
 	struct smmap_cursor *standing[STANDING];
 };
 
-static void lose(const struct reader *reader, const char *what, unsigned file, uint64_t offset, int64_t n)
+static void lose(const struct reader *reader, enum soak_promise promise, const char *what, unsigned file, uint64_t offset, int64_t n)
 {
 	char said[256];
 
 	smmap_client_complaint(reader->client, said, sizeof(said));
-	soak_lose("reader %u, %s at %" PRIu64 ": %s: %" PRId64 ", %s %s", reader->number, soak_path(file), offset, what, n,
+	soak_lose(promise, "reader %u, %s at %" PRIu64 ": %s: %" PRId64 ", %s %s", reader->number, soak_path(file), offset, what, n,
 		  smmap_strerror(n < 0 ? (int)n : 0), said);
 }
 
 static void compare(const struct reader *reader, const char *what, unsigned file, uint64_t offset, const void *data, size_t n)
 {
 	if (memcmp(data, soak_bytes(file, offset), n) != 0)
-		lose(reader, what, file, offset, 0);
-	atomic_fetch_add_explicit(&soak->n_reads, 1, memory_order_relaxed);
+		lose(reader, SOAK_BYTES, what, file, offset, 0);
+	soak_keep(SOAK_BYTES);
 	atomic_fetch_add_explicit(&soak->n_bytes, n, memory_order_relaxed);
 }
 
@@ -62,8 +62,9 @@ static void use_somewhere(struct reader *reader, unsigned turn)
 	smmap_cursor_unuse(*place);
 	*place = cursor;
 	n = smmap_cursor_use(cursor, offset, size);
+	soak_keep(SOAK_CALLS);
 	if (n != (ssize_t)min_u64(size, SOAK_SIZE - offset))
-		lose(reader, "use", file, offset, n);
+		lose(reader, SOAK_CALLS, "use", file, offset, n);
 	else
 		compare(reader, "a wrong byte", file, offset, smmap_cursor_data(cursor), (size_t)n);
 }
@@ -95,25 +96,40 @@ static void read_changing(struct reader *reader)
 		smmap_cursor_close(cursor);
 	}
 	if (n < 0 && n != -ENOENT && n != -ESTALE)
-		lose(reader, "a changing file", file, offset, n);
+		lose(reader, SOAK_CALLS, "a changing file", file, offset, n);
+	soak_keep(SOAK_CALLS);
 	for (ssize_t i = 0; i < n; i++)
 		if (to[i] && to[i] != expected[i]) {
-			lose(reader, "a wrong byte of a changing file", file, offset, i);
+			lose(reader, SOAK_BYTES, "a wrong byte of a changing file", file, offset, i);
 			break;
 		}
-	atomic_fetch_add_explicit(&soak->n_changed_reads, n > 0, memory_order_relaxed);
+	if (n > 0)
+		soak_keep(SOAK_BYTES);
 }
 
 /* ---- */
 
-static void rest(struct reader *reader)
+static void stand_nowhere(struct reader *reader)
 {
 	for (unsigned i = 0; i < STANDING; i++)
 		smmap_cursor_unuse(reader->standing[i]);
-	atomic_store(&soak->threads[reader->number].rests, true);
-	while (atomic_load(&soak->rest) && !atomic_load(&soak->stop))
+}
+
+/* With a connection: it may come to see only now that the server is another one. */
+static void rest(struct reader *reader)
+{
+	struct smmap_stats stats;
+
+	stand_nowhere(reader);
+	atomic_store(&soak->rests[reader->number], true);
+	while (atomic_load(&soak->rest) && soak_goes_on()) {
+		if (smmap_client_stats(reader->client, &stats) == -ENOTCONN) {
+			use_somewhere(reader, 0);
+			stand_nowhere(reader);
+		}
 		soak_sleep_ms(5);
-	atomic_store(&soak->threads[reader->number].rests, false);
+	}
+	atomic_store(&soak->rests[reader->number], false);
 }
 
 static void *work(void *data)
@@ -126,8 +142,8 @@ static void *work(void *data)
 	for (unsigned i = 0; !r && i < SOAK_STEADY; i++)
 		r = open_steady(reader, i);
 	if (r < 0)
-		lose(reader, "open", 0, 0, r);
-	while (!r && !atomic_load(&soak->stop) && !atomic_load(&soak->n_lost)) {
+		lose(reader, SOAK_CALLS, "open", 0, 0, r);
+	while (!r && soak_goes_on()) {
 		uint64_t since = atomic_load(&soak->n_starts);
 
 		for (unsigned i = 0; i < ROUND; i++) {
@@ -137,7 +153,7 @@ static void *work(void *data)
 				read_changing(reader);
 		}
 		if (smmap_client_stats(reader->client, &stats) == 0 && !stats.orphans)
-			atomic_store(&soak->threads[reader->number].since, since);
+			atomic_store(&soak->since[reader->number], since);
 		if (atomic_load(&soak->rest))
 			rest(reader);
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Those that misbehave: clients that stop, that pin all they get, that speak nonsense or nothing, that never read, and that scribble on their
- * boards; and one who changes files. Whatever the server answers them is fine.
+ * boards. Whatever the server answers them is fine.
  */
 #include "config.h"
 
@@ -20,7 +20,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -334,54 +333,6 @@ int soak_misbehave(uint64_t number)
 		break;
 	default:
 		pin_all();
-	}
-	return 0;
-}
-
-/* ---- files ---- */
-
-static void append(unsigned file, const char *path, uint64_t until)
-{
-	_cleanup_(close_fdp) int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-	struct stat st;
-
-	if (fd < 0 || fstat(fd, &st) < 0 || (uint64_t)st.st_size >= until)
-		return;
-	/* What was cut off in the middle of a page is zero there, for a moment. */
-	if (pwrite(fd, soak_bytes(file, (uint64_t)st.st_size), until - (uint64_t)st.st_size, st.st_size) < 0)
-		soak_lose("can't write: %s", strerror(errno));
-}
-
-int soak_change_files(void)
-{
-	char new[SOAK_PATH + 8];
-
-	soak_begin_random(1);
-	while (!atomic_load(&soak->stop)) {
-		unsigned file = SOAK_STEADY + (unsigned)soak_random(SOAK_CHANGING);
-		const char *path = soak_path(file);
-
-		switch (soak_random(8)) {
-		case 0:
-			snprintf(new, sizeof(new), "%s.new", path);
-			append(file, new, SOAK_SIZE);
-			if (rename(new, path) == 0)
-				soak_count(SOAK_FILE_REPLACED);
-			break;
-		case 1:
-			if (unlink(path) == 0)
-				soak_count(SOAK_FILE_DELETED);
-			break;
-		case 2:
-		case 3:
-			if (truncate(path, (off_t)soak_random(soak_random(2) ? SOAK_SIZE : 2048)) == 0)
-				soak_count(SOAK_FILE_TRUNCATED);
-			break;
-		default:
-			append(file, path, 1 + soak_random(SOAK_SIZE));
-			soak_count(SOAK_FILE_GROWN);
-		}
-		soak_sleep_ms(soak_random(20));
 	}
 	return 0;
 }

@@ -16,7 +16,7 @@
 /* ---- maps ---- */
 
 struct piece {
-	uint64_t inode, begin, end; /* of the file, in bytes */
+	uint64_t device, inode, begin, end; /* of the file, in bytes */
 };
 
 static struct piece *pieces;
@@ -36,7 +36,7 @@ static void note(const struct piece *piece)
 static void note_maps(pid_t pid)
 {
 	char path[64], line[PATH_MAX + 128];
-	uint64_t from, to, begin, inode;
+	uint64_t from, to, begin, inode, major, minor;
 	FILE *file;
 
 	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
@@ -45,8 +45,9 @@ static void note_maps(pid_t pid)
 		return;
 	while (fgets(line, sizeof(line), file))
 		if (strstr(line, soak->folder) &&
-		    sscanf(line, "%" SCNx64 "-%" SCNx64 " %*s %" SCNx64 " %*s %" SCNu64, &from, &to, &begin, &inode) == 4)
-			note(&(struct piece){.inode = inode, .begin = begin, .end = begin + (to - from)});
+		    sscanf(line, "%" SCNx64 "-%" SCNx64 " %*s %" SCNx64 " %" SCNx64 ":%" SCNx64 " %" SCNu64, &from, &to, &begin, &major,
+			   &minor, &inode) == 6)
+			note(&(struct piece){.device = major << 32 | minor, .inode = inode, .begin = begin, .end = begin + (to - from)});
 	fclose(file);
 }
 
@@ -54,6 +55,8 @@ static int compare(const void *a, const void *b)
 {
 	const struct piece *one = a, *other = b;
 
+	if (one->device != other->device)
+		return one->device < other->device ? -1 : 1;
 	if (one->inode != other->inode)
 		return one->inode < other->inode ? -1 : 1;
 	return (one->begin > other->begin) - (one->begin < other->begin);
@@ -61,7 +64,7 @@ static int compare(const void *a, const void *b)
 
 uint64_t soak_mapped(const pid_t *pids, unsigned n)
 {
-	uint64_t bytes = 0, inode = 0, end = 0;
+	uint64_t bytes = 0, device = 0, inode = 0, end = 0;
 
 	n_pieces = 0;
 	for (unsigned i = 0; i < n; i++)
@@ -71,8 +74,9 @@ uint64_t soak_mapped(const pid_t *pids, unsigned n)
 		const struct piece *piece = &pieces[i];
 		uint64_t begin = piece->begin;
 
-		if (piece->inode != inode)
+		if (piece->device != device || piece->inode != inode)
 			end = 0;
+		device = piece->device;
 		inode = piece->inode;
 		begin = max_u64(begin, end);
 		if (piece->end > begin)

@@ -2,7 +2,7 @@
 /*
  * soak SMMAPD MINUTES [SEED]: all faults at once, at random; see scripts/soak.
  *
- * This process supervises the server, which it kills, ends and reloads as well, and starts villains one after the other. Between that it looks
+ * This process has the server killed, ended and reloaded, and starts villains one after the other. Between that it looks
  * whether what must hold does: the bytes that the server and the honest readers have mapped together are within the limits; nobody has ended
  * who should not have; and, at rest, a server has as many descriptors and maps as at its rest before, and not much more memory.
  */
@@ -12,22 +12,15 @@
 
 #include "proto/util.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
-
-#define PATIENCE_MS 30000
-#define HIGH_LIMIT  (UINT64_C(12) << 20)
-#define LOW_LIMIT   (UINT64_C(8) << 20)
 
 /* How much more memory a server may have than at its first rest: caches of the allocator fill up. */
 #define RESIDENT_SLACK (UINT64_C(4) << 20)
@@ -35,135 +28,43 @@
 #define MAPS_SLACK     8
 
 static const char *program;
-static pid_t server, changer, readers[SOAK_READERS], villains[SOAK_VILLAINS];
-static uint64_t n_villains, n_samples, n_rests, largest;
-static uint64_t limit, bound; /* the limit that holds, and the highest that has since the server's start */
-static bool rested;           /* this server has, and had this then: */
+static pid_t readers[SOAK_READERS], villains[SOAK_VILLAINS];
+static uint64_t n_villains;
+static uint64_t rested; /* the start of the server that had this at its first rest: */
 static struct soak_figures at_rest;
 
-static const char *const fault_names[SOAK_N_FAULTS] = {
-	[SOAK_SERVER_KILLED] = "servers killed",
-	[SOAK_SERVER_TERMINATED] = "servers terminated",
-	[SOAK_LIMITS_CHANGED] = "limits changed by SIGHUP",
-	[SOAK_CLIENT_KILLED] = "clients killed",
-	[SOAK_CLIENT_STOPPED] = "clients stopped for ever",
-	[SOAK_RUBBISH_PACKET] = "packets of rubbish",
-	[SOAK_BOARD_SCRIBBLED] = "words scribbled on boards",
-	[SOAK_PINNED_FOR_EVER] = "pins for ever",
-	[SOAK_SILENT_CONNECTION] = "connections that say nothing",
-	[SOAK_WRONG_DESCRIPTOR] = "descriptors of wrong kinds",
-	[SOAK_UNREAD_ANSWER] = "answers never read",
-	[SOAK_FILE_TRUNCATED] = "files truncated",
-	[SOAK_FILE_GROWN] = "files grown",
-	[SOAK_FILE_REPLACED] = "files replaced",
-	[SOAK_FILE_DELETED] = "files deleted",
+/* All others, who stay, and end when they are told to. */
+static struct other {
+	const char *what;
+	int (*run)(unsigned place);
+	bool (*can_run)(void); /* NULL: if the one before it can */
+	bool runs;
+	pid_t pid;
+} others[] = {
+	{"the one who changes files", soak_change_files, NULL, false, 0},
+	{"the writer of guarded files", soak_write_guarded, NULL, false, 0},
+	{"a reader of guarded files", soak_read_guarded, NULL, false, 0},
+	{"another reader of guarded files", soak_read_guarded, NULL, false, 0},
+	{"the one who fills the disk", soak_fill_disk, soak_mount_disk, false, 0},
+	{"the keeper of the file system by FUSE", soak_keep_fuse, soak_try_fuse, false, 0},
+	{"a reader of files by FUSE", soak_read_fuse, NULL, false, 0},
+	{"another reader of files by FUSE", soak_read_fuse, NULL, false, 0},
 };
 
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
+#define OTHERS (sizeof(others) / sizeof(others[0]))
 
 /* ---- files ---- */
 
 static void make_files(void)
 {
 	soak_fill_bytes();
-	for (unsigned i = 0; i < SOAK_FILES; i++) {
+	for (unsigned i = 0; i < SOAK_FILES + SOAK_GUARDED; i++) {
+		size_t size = i < SOAK_FILES ? SOAK_SIZE : SOAK_GUARDED_SIZE;
 		FILE *file = fopen(soak_path(i), "we");
 
-		if (!file || fwrite(soak_bytes(i, 0), 1, SOAK_SIZE, file) != SOAK_SIZE || fclose(file) != 0)
-			soak_lose("can't make %s: %s", soak_path(i), strerror(errno));
+		if (!file || fwrite(soak_bytes(i < SOAK_FILES ? i : 0, 0), 1, size, file) != size || fclose(file) != 0)
+			soak_lose(SOAK_ITSELF, "can't make %s: %s", soak_path(i), strerror(errno));
 	}
-}
-
-/* ---- the server ---- */
-
-static void write_configuration(const char *path)
-{
-	FILE *file = fopen(path, "we");
-
-	if (!file)
-		return;
-	fprintf(file, "max-memory = %" PRIu64 "\nmax-handles = 64\nwindow-size = 64K\n", limit);
-	fprintf(file, "user-share = 50%%\nrecall-timeout = 5s\nlog-level = error\n");
-	fclose(file);
-}
-
-static void run_server(const char *configuration)
-{
-	char socket[SOAK_PATH + 16], config[SOAK_PATH + 32];
-
-	snprintf(socket, sizeof(socket), "--socket=%s", soak->socket);
-	snprintf(config, sizeof(config), "--config=%s", configuration);
-	execl(program, program, socket, config, (char *)NULL);
-	_exit(127);
-}
-
-static const char *configuration_path(void)
-{
-	static char path[SOAK_PATH + 8];
-
-	snprintf(path, sizeof(path), "%s.conf", soak->socket);
-	return path;
-}
-
-static pid_t start(void)
-{
-	pid_t pid = fork();
-
-	if (pid < 0) {
-		soak_lose("can't fork: %s", strerror(errno));
-		exit(1);
-	}
-	if (!pid)
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-	return pid;
-}
-
-static void start_server(void)
-{
-	struct soak_figures figures;
-	uint64_t until_ms = now_ms() + PATIENCE_MS;
-
-	bound = limit;
-	rested = false;
-	atomic_fetch_add(&soak->n_starts, 1);
-	server = start();
-	if (!server)
-		run_server(configuration_path());
-	while (access(soak->socket, F_OK) < 0 || soak_look(program, server, &figures) < 0)
-		if (now_ms() > until_ms || waitpid(server, NULL, WNOHANG) != 0) {
-			soak_lose("the server did not start");
-			exit(1);
-		}
-}
-
-/* Ends it, and starts another one. */
-static void replace_server(int number)
-{
-	uint64_t began_ms = now_ms();
-	int status;
-
-	kill(server, number);
-	waitpid(server, &status, 0);
-	soak_count(number == SIGKILL ? SOAK_SERVER_KILLED : SOAK_SERVER_TERMINATED);
-	if (number == SIGTERM && (status != 0 || now_ms() - began_ms > PATIENCE_MS))
-		soak_lose("the server ended with status %#x after %" PRIu64 " ms", (unsigned)status, now_ms() - began_ms);
-	soak_sleep_ms(soak_random(100));
-	start_server();
-}
-
-static void change_limits(void)
-{
-	limit = limit == LOW_LIMIT ? HIGH_LIMIT : LOW_LIMIT;
-	bound = max_u64(bound, limit);
-	write_configuration(configuration_path());
-	kill(server, SIGHUP);
-	soak_count(SOAK_LIMITS_CHANGED);
 }
 
 /* ---- villains ---- */
@@ -177,7 +78,7 @@ static void kill_villain(unsigned i)
 	kill(villains[i], SIGKILL);
 	waitpid(villains[i], &status, 0);
 	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
-		soak_lose("a villain has ended on its own, with status %#x", (unsigned)status);
+		soak_lose(SOAK_LIVES, "a villain has ended on its own, with status %#x", (unsigned)status);
 	villains[i] = 0;
 	soak_count(SOAK_CLIENT_KILLED);
 }
@@ -185,7 +86,7 @@ static void kill_villain(unsigned i)
 static void replace_villain(unsigned i)
 {
 	kill_villain(i);
-	villains[i] = start();
+	villains[i] = soak_start();
 	n_villains++;
 	if (!villains[i]) {
 		/* It says nothing where it ends in a way of its own. */
@@ -200,7 +101,7 @@ static void replace_villain(unsigned i)
 static bool no_orphans(void)
 {
 	for (unsigned i = 0; i < SOAK_READERS * SOAK_THREADS; i++)
-		if (atomic_load(&soak->threads[i].since) != atomic_load(&soak->n_starts))
+		if (atomic_load(&soak->since[i]) != atomic_load(&soak->n_starts))
 			return false;
 	return true;
 }
@@ -209,16 +110,16 @@ static void signal_honest(int number)
 {
 	/* The server stands still first and goes on last. */
 	if (number == SIGSTOP)
-		kill(server, number);
+		kill(soak_server, number);
 	for (unsigned i = 0; i < SOAK_READERS; i++)
 		kill(readers[i], number);
 	if (number == SIGCONT)
-		kill(server, number);
+		kill(soak_server, number);
 }
 
 static void check_limits(void)
 {
-	pid_t pids[1 + SOAK_READERS] = {server};
+	pid_t pids[1 + SOAK_READERS] = {soak_server};
 	uint64_t sum;
 
 	if (!no_orphans())
@@ -229,10 +130,10 @@ static void check_limits(void)
 		waitpid(pids[i], NULL, WUNTRACED);
 	sum = soak_mapped(pids, 1 + SOAK_READERS);
 	signal_honest(SIGCONT);
-	n_samples++;
-	largest = max_u64(largest, sum);
-	if (sum > bound)
-		soak_lose("%" PRIu64 " bytes are mapped, and %" PRIu64 " was the limit", sum, bound);
+	soak_keep(SOAK_LIMITS);
+	soak->largest = max_u64(soak->largest, sum);
+	if (sum > soak_bound)
+		soak_lose(SOAK_LIMITS, "%" PRIu64 " bytes are mapped, and %" PRIu64 " was the limit", sum, soak_bound);
 }
 
 static void check_process(pid_t pid, const char *what)
@@ -241,13 +142,22 @@ static void check_process(pid_t pid, const char *what)
 
 	if (waitpid(pid, &status, WNOHANG) == 0)
 		return;
-	soak_lose("%s has ended with status %#x", what, (unsigned)status);
+	soak_lose(SOAK_LIVES, "%s has ended with status %#x", what, (unsigned)status);
+}
+
+/* Behind those of the readers. */
+static unsigned place_of(unsigned other)
+{
+	return SOAK_READERS * SOAK_THREADS + other;
 }
 
 static bool all_rest(void)
 {
 	for (unsigned i = 0; i < SOAK_READERS * SOAK_THREADS; i++)
-		if (!atomic_load(&soak->threads[i].rests))
+		if (!atomic_load(&soak->rests[i]))
+			return false;
+	for (unsigned i = 0; i < OTHERS; i++)
+		if (others[i].pid && !atomic_load(&soak->rests[place_of(i)]))
 			return false;
 	return true;
 }
@@ -258,14 +168,14 @@ static bool all_rest(void)
  */
 static bool await_rest(struct soak_figures *figures)
 {
-	uint64_t until_ms = now_ms() + PATIENCE_MS, descriptors = 0;
+	uint64_t until_ms = soak_now_ms() + SOAK_PATIENCE_MS, descriptors = 0;
 	char command[PATH_MAX];
 
 	snprintf(command, sizeof(command), "%s drop --socket=%s %s >/dev/null 2>&1", program, soak->socket, soak->folder);
-	while (now_ms() < until_ms) {
-		if (all_rest() && system(command) == 0 && soak_look(program, server, figures) == 0 && !figures->leases &&
+	while (soak_now_ms() < until_ms) {
+		if (all_rest() && system(command) == 0 && soak_look(program, soak_server, figures) == 0 && !figures->leases &&
 		    !figures->handles && figures->clients == SOAK_READERS + 1) {
-			if (figures->descriptors == descriptors && (!rested || descriptors <= at_rest.descriptors))
+			if (figures->descriptors == descriptors && (rested != soak->n_starts || descriptors <= at_rest.descriptors))
 				return true;
 			descriptors = figures->descriptors;
 		}
@@ -279,7 +189,7 @@ static void show_server(void)
 {
 	char command[PATH_MAX];
 
-	snprintf(command, sizeof(command), "%s status --clients --files --pins --socket=%s >&2", program, soak->socket);
+	snprintf(command, sizeof(command), "timeout 10 %s status --clients --files --pins --socket=%s >&2", program, soak->socket);
 	if (system(command) != 0)
 		fprintf(stderr, "soak: the server does not tell\n");
 }
@@ -292,17 +202,16 @@ static void rest(void)
 		kill_villain(i);
 	atomic_store(&soak->rest, true);
 	if (!await_rest(&now)) {
-		soak_lose("the server does not come to rest: %" PRIu64 " clients, %" PRIu64 " leases, %" PRIu64 " files, %" PRIu64
+		soak_lose(SOAK_RESTS, "the server does not come to rest: %" PRIu64 " clients, %" PRIu64 " leases, %" PRIu64 " files, %" PRIu64
 			  " descriptors", now.clients, now.leases, now.handles, now.descriptors);
-		show_server();
-	} else if (!rested) {
+	} else if (rested != soak->n_starts) {
 		at_rest = now;
-		rested = true;
+		rested = soak->n_starts;
 	} else {
-		n_rests++;
+		soak_keep(SOAK_RESTS);
 		if (now.maps > at_rest.maps + MAPS_SLACK ||
 		    now.resident_bytes > at_rest.resident_bytes + RESIDENT_SLACK || now.heap_bytes > at_rest.heap_bytes + HEAP_SLACK)
-			soak_lose("a leak: %" PRIu64 " maps, %" PRIu64 " bytes, %" PRIu64 " of the heap; before %" PRIu64 ", %" PRIu64
+			soak_lose(SOAK_RESTS, "a leak: %" PRIu64 " maps, %" PRIu64 " bytes, %" PRIu64 " of the heap; before %" PRIu64 ", %" PRIu64
 				  ", %" PRIu64, now.maps, now.resident_bytes, now.heap_bytes, at_rest.maps, at_rest.resident_bytes,
 				  at_rest.heap_bytes);
 	}
@@ -325,53 +234,72 @@ static void begin(uint64_t seed)
 	snprintf(soak->socket, sizeof(soak->socket), "%s/socket", folder);
 	soak_begin_random(0);
 	if (mkdir(soak->folder, 0755) < 0)
-		soak_lose("can't make %s: %s", soak->folder, strerror(errno));
+		soak_lose(SOAK_ITSELF, "can't make %s: %s", soak->folder, strerror(errno));
 	make_files();
-	limit = HIGH_LIMIT;
-	write_configuration(configuration_path());
-	start_server();
+	soak_enter_namespace();
+	for (unsigned i = 0; i < OTHERS; i++)
+		others[i].runs = others[i].can_run ? others[i].can_run() : i == 0 || others[i - 1].runs;
+	soak_start_server(program);
 	for (unsigned i = 0; i < SOAK_READERS; i++) {
-		readers[i] = start();
+		readers[i] = soak_start();
 		if (!readers[i])
 			_exit(soak_read(i));
 	}
-	changer = start();
-	if (!changer)
-		_exit(soak_change_files());
+	for (unsigned i = 0; i < OTHERS; i++) {
+		others[i].pid = others[i].runs ? soak_start() : 0;
+		if (others[i].runs && !others[i].pid)
+			_exit(others[i].run(place_of(i)));
+	}
+}
+
+/* Where each thread of a process is in the kernel, to find out. */
+static void show_threads(pid_t pid)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command), "head -v /proc/%d/task/*/wchan >&2", (int)pid);
+	if (system(command) != 0)
+		fprintf(stderr, "soak: its threads are not to be seen\n");
 }
 
 static void await_end(pid_t pid, const char *what)
 {
-	int status;
+	uint64_t until_ms = soak_now_ms() + SOAK_PATIENCE_MS;
+	int status = 0;
 
-	if (waitpid(pid, &status, 0) == pid && status != 0)
-		soak_lose("%s has ended with status %#x", what, (unsigned)status);
+	while (waitpid(pid, &status, WNOHANG) == 0) {
+		if (soak_now_ms() > until_ms) {
+			soak_lose(SOAK_LIVES, "%s does not end", what);
+			show_threads(pid);
+			kill(pid, SIGKILL);
+			return;
+		}
+		soak_sleep_ms(10);
+	}
+	if (status != 0)
+		soak_lose(SOAK_LIVES, "%s has ended with status %#x", what, (unsigned)status);
 }
 
 static void end(void)
 {
-	char command[SOAK_PATH + 32];
+	char command[2 * SOAK_PATH + 64];
 
+	if (atomic_load(&soak->n_lost))
+		show_server();
 	for (unsigned i = 0; i < SOAK_VILLAINS; i++)
 		kill_villain(i);
 	atomic_store(&soak->stop, true);
 	for (unsigned i = 0; i < SOAK_READERS; i++)
 		await_end(readers[i], "an honest reader");
-	await_end(changer, "the one who changes files");
-	kill(server, SIGTERM);
-	await_end(server, "the server");
-	snprintf(command, sizeof(command), "rm -rf %.*s", (int)(strlen(soak->socket) - strlen("/socket")), soak->socket);
+	for (unsigned i = 0; i < OTHERS; i++)
+		if (others[i].pid)
+			await_end(others[i].pid, others[i].what);
+	kill(soak_server, SIGTERM);
+	await_end(soak_server, "the server");
+	snprintf(command, sizeof(command), "umount -q %s/disk; rm -rf %.*s", soak->folder,
+		 (int)(strlen(soak->socket) - strlen("/socket")), soak->socket);
 	if (system(command) != 0)
 		fprintf(stderr, "soak: %s is left behind\n", soak->folder);
-}
-
-static void report(uint64_t began_ms)
-{
-	printf("%6" PRIu64 " s: %" PRIu64 " reads, %" PRIu64 " MiB compared; %" PRIu64 " servers, %" PRIu64 " villains; %" PRIu64
-	       " looks at the limits, at most %" PRIu64 " bytes; %" PRIu64 " rests compared; lost: %u\n",
-	       (now_ms() - began_ms) / 1000, atomic_load(&soak->n_reads), atomic_load(&soak->n_bytes) >> 20,
-	       atomic_load(&soak->n_starts), n_villains, n_samples, largest, n_rests, atomic_load(&soak->n_lost));
-	fflush(stdout);
 }
 
 /* One of the things that happen, every few milliseconds. */
@@ -382,21 +310,24 @@ static void step(void)
 	if (soak_random(20) == 0)
 		check_limits();
 	if (soak_random(100) == 0)
-		change_limits();
+		soak_change_limits();
 	/* A server lives for a few rests, or for a moment. */
 	if (soak_random(250) == 0)
 		rest();
-	if (soak_random(rested ? 600 : 60) == 0)
-		replace_server(soak_random(4) ? SIGKILL : SIGTERM);
-	check_process(server, "the server");
+	if (soak_random(rested == soak->n_starts ? 600 : 60) == 0)
+		soak_replace_server(soak_random(4) ? SIGKILL : SIGTERM);
+	check_process(soak_server, "the server");
 	for (unsigned i = 0; i < SOAK_READERS; i++)
 		check_process(readers[i], "an honest reader");
+	for (unsigned i = 0; i < OTHERS; i++)
+		if (others[i].pid)
+			check_process(others[i].pid, others[i].what);
 	soak_sleep_ms(soak_random(20));
 }
 
 int main(int argc, char **argv)
 {
-	uint64_t began_ms = now_ms(), said_ms = began_ms, minutes, seed;
+	uint64_t began_ms = soak_now_ms(), said_ms = began_ms, minutes, seed;
 
 	if (argc < 3 || argc > 4) {
 		fprintf(stderr, "usage: soak SMMAPD MINUTES [SEED]\n");
@@ -408,18 +339,16 @@ int main(int argc, char **argv)
 	printf("seed %" PRIu64 "\n", seed);
 	fflush(stdout);
 	begin(seed);
-	while (now_ms() - began_ms < minutes * 60000 && !atomic_load(&soak->n_lost)) {
+	while (soak_now_ms() - began_ms < minutes * 60000 && !atomic_load(&soak->n_lost)) {
 		step();
-		if (now_ms() - said_ms < 10000)
+		if (soak_now_ms() - said_ms < 10000)
 			continue;
-		said_ms = now_ms();
-		report(began_ms);
+		said_ms = soak_now_ms();
+		soak_tell((soak_now_ms() - began_ms) / 1000);
 	}
 	end();
-	report(began_ms);
-	for (unsigned i = 0; i < SOAK_N_FAULTS; i++)
-		printf("%12" PRIu64 " %s\n", atomic_load(&soak->done[i]), fault_names[i]);
-	printf("%12u lost\n", atomic_load(&soak->n_lost));
+	soak_tell((soak_now_ms() - began_ms) / 1000);
+	soak_sum_up();
 	if (atomic_load(&soak->n_lost))
 		fprintf(stderr, "soak: the seed was %" PRIu64 "\n", seed);
 	return atomic_load(&soak->n_lost) ? 1 : 0;
