@@ -26,7 +26,7 @@
 #include <sys/wait.h>
 
 #define WINDOW      4096
-#define DEADLINE_MS 300
+#define DEADLINE_MS 1000
 
 /* A deadline that no test lives to see. */
 #define LONG_MS 200000
@@ -90,6 +90,15 @@ static uint64_t count_handles(void)
 
 	smmap_client_stats(client, &stats);
 	return stats.handles;
+}
+
+/* Waits until the client knows that its server has gone. */
+static void await_server_missed(void)
+{
+	struct smmap_stats stats;
+
+	while (smmap_client_stats(client, &stats) != -ENOTCONN)
+		ck_assert_int_ge(poll(NULL, 0, 1), 0);
 }
 
 /* ---- away ---- */
@@ -250,6 +259,7 @@ START_TEST(test_nobody_else_waits)
 	for (int i = 0; i < THREADS; i++)
 		cursors[i] = open_cursor("file");
 	harness_kill(&server);
+	await_server_missed();
 	for (int i = 0; i < THREADS; i++)
 		start_missing(&missers[i], cursors[i]);
 
@@ -291,7 +301,6 @@ START_TEST(test_closed_while_threads_wait)
 	harness_kill(&server);
 	for (int i = 0; i < THREADS; i++)
 		start_missing(&missers[i], cursors[i]);
-	poll(NULL, 0, 20);
 	smmap_client_close(client);
 	for (int i = 0; i < THREADS; i++) {
 		pthread_join(missers[i].thread, NULL);

@@ -22,8 +22,8 @@
 #define WINDOW UINT64_C(65536)
 #define MANY   100
 
-/* The longest timeout that the kernel allows: it makes it less. */
-#define GUARD "--write-guard=yes", "--write-guard-timeout=1h", "--window-size=64K"
+/* The longest timeout that the kernel allows: it makes it less. Nobody who is slow to unmap is sent away. */
+#define GUARD "--write-guard=yes", "--write-guard-timeout=1h", "--recall-timeout=1h", "--window-size=64K"
 
 static struct harness_server server;
 static struct raw a, b, observer;
@@ -274,7 +274,7 @@ START_TEST(test_idle)
 	struct slot_ref refs[2];
 	uint64_t file;
 
-	start_raw("--recall-timeout=1h");
+	start_raw(NULL);
 	harness_make_file("file", 2 * WINDOW);
 	for (int i = 0; i < 2; i++) {
 		file = raw_open(i ? &b : &a, "file");
@@ -411,7 +411,7 @@ static void write_many(void)
 
 START_TEST(test_many)
 {
-	start_raw("--recall-timeout=1h");
+	start_raw(NULL);
 	write_many();
 	stop();
 }
@@ -422,7 +422,7 @@ START_TEST(test_many_without_names)
 {
 	struct rlimit none = {0, 0};
 
-	start_raw("--recall-timeout=1h");
+	start_raw(NULL);
 	ck_assert_int_eq(prlimit(server.pid, RLIMIT_SIGPENDING, &none, NULL), 0);
 	write_many();
 	stop();
