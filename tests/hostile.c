@@ -266,7 +266,7 @@ void hostile_start(const char *option)
 	honest_make_files();
 	/* Free pieces that a thread keeps for itself would count as allocated. */
 	setenv("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0", 1);
-	harness_start(&hostile_server, "--window-size=64K", memory, maps, handles, option, NULL);
+	harness_start(&hostile_server, "--window-size=64K", "--recall-timeout=1s", memory, maps, handles, option, NULL);
 	unsetenv("GLIBC_TUNABLES");
 	for (unsigned i = 0; i < HONEST; i++)
 		start_honest(i);

@@ -41,7 +41,7 @@ static struct smmap_cursor *open_cursor(struct smmap_client *client, const char 
 
 static void start(void)
 {
-	harness_start(&server, "--window-size=4K", "--max-memory=64K", NULL);
+	harness_start(&server, "--window-size=4K", "--max-memory=64K", "--recall-timeout=1s", NULL);
 }
 
 /* Uses and compares a random piece of a file made by the harness. 0 or an error. */

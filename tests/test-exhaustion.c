@@ -23,7 +23,7 @@
 #include <sys/wait.h>
 
 #define WINDOW     UINT64_C(65536)
-#define SHORTLY_MS 300
+#define SHORTLY_MS 1000
 #define OTHER_UID  54321
 
 static struct harness_server server;
