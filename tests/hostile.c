@@ -247,8 +247,9 @@ void hostile_run(const char *name, void (*misdeed)(struct tally *tally))
 	printf("%s: %" PRIu64 " times; %" PRIu64 " refused, %" PRIu64 " errors of the protocol, %" PRIu64 " disconnected\n", name,
 	       first.times + second.times, first.refusals + second.refusals, first.protocol_errors + second.protocol_errors,
 	       first.disconnections + second.disconnections);
-	printf("  heap %" PRIu64 ", %" PRIu64 ", %" PRIu64 " bytes; honest reads so far: %" PRIu64 " and %" PRIu64 "\n", before.heap,
-	       between.heap, after.heap, atomic_load(&honest[0].n_reads), atomic_load(&honest[1].n_reads));
+	printf("  the server's heap: %" PRIu64 " bytes before, %" PRIu64 " half way, %" PRIu64 " after; honest clients have read %" PRIu64
+	       " and %" PRIu64 " times so far\n", before.heap, between.heap, after.heap, atomic_load(&honest[0].n_reads),
+	       atomic_load(&honest[1].n_reads));
 	fflush(stdout);
 }
 

@@ -365,7 +365,7 @@ static void go_through(const struct situation *situation)
 			      (intmax_t)(now.blocks - baseline.blocks), (intmax_t)(now.mapped_bytes - baseline.mapped_bytes));
 		ck_assert_uint_lt(++number, MANY_ALLOCATIONS);
 	} while (failed);
-	printf("%s: %ju allocations\n", situation->name, (uintmax_t)number - 2);
+	printf("%s: each of %ju allocations has failed\n", situation->name, (uintmax_t)number - 2);
 }
 
 START_TEST(test_calls)

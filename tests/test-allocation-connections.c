@@ -57,7 +57,7 @@ START_TEST(test_connection)
 	} while (failed || number == 1);
 	/* At the least there are a peer, an account and a board. */
 	ck_assert_uint_gt(number, 4);
-	printf("HELLO: %ju allocations\n", (uintmax_t)number - 2);
+	printf("HELLO: each of %ju allocations has failed\n", (uintmax_t)number - 2);
 	scarce_stop();
 }
 END_TEST

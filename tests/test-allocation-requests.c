@@ -257,7 +257,7 @@ START_TEST(test_requests)
 		scarce_assert_nothing_left(situation->name, number);
 		/* At the least a packet is decoded. */
 		ck_assert_uint_gt(number, 1);
-		printf("%s: %ju allocations\n", situation->name, (uintmax_t)number - 1);
+		printf("%s: each of %ju allocations has failed\n", situation->name, (uintmax_t)number - 1);
 	}
 	scarce_stop();
 }

@@ -217,7 +217,7 @@ static bool mount_small(const char *folder)
 	if (unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
 	    mount("none", folder, "tmpfs", 0, "size=16k") == 0)
 		return true;
-	printf("skipped: a file system can't be mounted here\n");
+	printf("skipped: what a full disk does, since none can be mounted here\n");
 	return false;
 }
 

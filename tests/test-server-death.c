@@ -343,8 +343,8 @@ START_TEST(test_deaths)
 		check_process(i, pids[i], true);
 		n_steps += atomic_load(&shared->n_steps[i]);
 	}
-	printf("%u deaths in %" PRIu64 " ms: %" PRIu64 " steps, of which %" PRIu64 " looked at what had outlived its server\n", n,
-	       clock_ms() - began_ms, n_steps, atomic_load(&shared->n_orphaned));
+	printf("the server died %u times in %" PRIu64 " ms: its clients took %" PRIu64 " steps, %" PRIu64
+	       " of them on what had outlived its server\n", n, clock_ms() - began_ms, n_steps, atomic_load(&shared->n_orphaned));
 	fflush(stdout);
 	ck_assert_uint_gt(atomic_load(&shared->n_orphaned), 0);
 	ck_assert_uint_eq(harness_figure(&server, "usage.leases"), 0);
