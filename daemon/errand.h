@@ -5,33 +5,21 @@
 /*
  * Errands: system calls that may never return. What a client sends may be on a file system whose server has stopped answering: then every
  * close(2) of it waits, beyond SIGKILL, and so does statfs(2). Or it is a socket that lingers. The loop must not wait for that, so runners do
- * it: processes that share the server's table of descriptors, and nothing else.
+ * it.
  *
- * They are no threads, since a process does not end before each of its threads has, and closes what it has open when it ends: a server
- * with such a thread, or just such a descriptor, could not be stopped. With a table that is shared it ends at once. What it had open is then
- * closed by the last runner.
- *
- * The errands of one user are run two at a time, in their order, so that those which hang are in nobody else's way. Runners are started
- * before the server maps anything, since they would keep those maps alive, and from then on start one another. One is always idle, for
- * that, and to close the server's sockets where the server dies while other runners hang.
+ * The errands of one user are run two at a time, in their order, so that those which hang are in nobody else's way.
  */
+
+#include "daemon/runner.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 struct account;
 struct registry;
 
-#define ERRAND_MOST_RUNNERS 256
-
 /* Of one user. */
 #define ERRANDS_AT_ONCE 2
-
-enum errand_kind {
-	ERRAND_CLOSE,    /* closes the descriptor */
-	ERRAND_IDENTIFY, /* asks for the kind of its file system, then closes it. The result: statfs.f_type, or -errno */
-};
 
 struct errand;
 
@@ -40,7 +28,7 @@ typedef void errand_done_fn(struct registry *registry, struct errand *errand, in
 
 /* It is in what it is for, which has to stay until it is done: so closing that needs no memory. */
 struct errand {
-	enum errand_kind kind;
+	enum runner_call kind;
 	uint64_t id;
 	int fd;
 	struct account *account;    /* a reference: whose errand it is */
@@ -49,17 +37,11 @@ struct errand {
 };
 
 struct errands {
-	int socket; /* our end: to poll for what is done */
-	int theirs; /* the end of all runners */
-	pid_t server;
-	pid_t runners[ERRAND_MOST_RUNNERS];
-	uint64_t n_runners;
-	bool changing; /* one of them is starting another, or is about to end */
+	struct runners runners;
 	uint64_t last_id;
 	uint64_t n; /* errands that wait or run */
 	uint64_t n_strays;
 	struct errand *running;
-	uint64_t n_running;
 	struct account *accounts; /* with errands that wait, in turn */
 };
 
@@ -67,7 +49,7 @@ struct errands {
 int errands_start(struct errands *errands);
 
 /* Has @fd, which it takes, used and closed in the name of @account; then calls @done. */
-void errand_run(struct errands *errands, struct errand *errand, enum errand_kind kind, struct account *account, int fd,
+void errand_run(struct errands *errands, struct errand *errand, enum runner_call kind, struct account *account, int fd,
 		errand_done_fn *done);
 
 /* Has a stray closed, also taken. Where there is no memory for that it is closed at once. */
@@ -81,9 +63,6 @@ void errands_give_up(struct errands *errands, struct registry *registry);
 
 /* Has those run that wait, as far as there are runners: there may not have been another one to be had before. */
 void errands_run(struct errands *errands);
-
-/* Whether all runners are there. If not, somebody has killed one, and what it was doing will never be done. */
-bool errands_are_well(const struct errands *errands);
 
 /* Forgets the runners, who end with the server. */
 void errands_stop(struct errands *errands);

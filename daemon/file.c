@@ -113,7 +113,7 @@ bool file_free(struct registry *registry, struct file *file)
 
 	if (file->fd >= 0 && !is_local(file)) {
 		DL_APPEND(registry->closing, file);
-		errand_run(registry->errands, &file->closing, ERRAND_CLOSE, file->sender, take_fd(&file->fd), on_closed);
+		errand_run(registry->errands, &file->closing, RUNNER_CLOSE, file->sender, take_fd(&file->fd), on_closed);
 		return false;
 	}
 	close_fdp(&file->fd);

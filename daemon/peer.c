@@ -459,5 +459,5 @@ void peer_free(struct peer *peer)
 	uv_close((uv_handle_t *)&peer->poll, on_closed);
 	shutdown(peer->socket, SHUT_RDWR);
 	/* With it goes what was not read of it, which can be any descriptor. */
-	errand_run(&server->errands, &peer->closing, ERRAND_CLOSE, peer->account, take_fd(&peer->socket), on_socket_closed);
+	errand_run(&server->errands, &peer->closing, RUNNER_CLOSE, peer->account, take_fd(&peer->socket), on_socket_closed);
 }

@@ -194,7 +194,7 @@ static void fail_silent(struct server *server)
 static void look_at_runners(struct server *server)
 {
 	errands_run(&server->errands);
-	if (errands_are_well(&server->errands))
+	if (runners_are_well(&server->errands.runners))
 		return;
 	log_event(LOG_ERR, LOG_TROUBLE, NULL, "one of the processes that close files was killed: the server ends");
 	_exit(EXIT_FAILURE);
@@ -291,7 +291,7 @@ static void discard(struct server *server)
 static int start_watching(struct server *server)
 {
 	uv_poll_t *polls[] = {&server->accepting, &server->hearing, &server->done};
-	const int fds[] = {server->listener.fd, server->ear, server->errands.socket};
+	const int fds[] = {server->listener.fd, server->ear, server->errands.runners.socket};
 	size_t n = 0;
 	int r = 0;
 

@@ -51,7 +51,7 @@ static int ask(struct registry *registry, struct account *account, struct volume
 	if (own < 0)
 		return -errno;
 	volume_ref(volume);
-	errand_run(registry->errands, &volume->asking, ERRAND_IDENTIFY, account, own, learn);
+	errand_run(registry->errands, &volume->asking, RUNNER_IDENTIFY, account, own, learn);
 	return 0;
 }
 

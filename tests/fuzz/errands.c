@@ -17,16 +17,16 @@
 
 int errands_start(struct errands *errands)
 {
-	*errands = (struct errands){.socket = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .theirs = -1};
-	return errands->socket < 0 ? -errno : 0;
+	*errands = (struct errands){.runners.socket = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .runners.theirs = -1};
+	return errands->runners.socket < 0 ? -errno : 0;
 }
 
 void errands_stop(struct errands *errands)
 {
-	close_fdp(&errands->socket);
+	close_fdp(&errands->runners.socket);
 }
 
-void errand_run(struct errands *errands, struct errand *errand, enum errand_kind kind, struct account *account, int fd,
+void errand_run(struct errands *errands, struct errand *errand, enum runner_call kind, struct account *account, int fd,
 		errand_done_fn *done)
 {
 	*errand = (struct errand){.kind = kind, .fd = fd, .account = account, .done = done};
@@ -34,7 +34,7 @@ void errand_run(struct errands *errands, struct errand *errand, enum errand_kind
 	account->n_errands++;
 	errands->n++;
 	DL_APPEND(errands->running, errand);
-	require(eventfd_write(errands->socket, 1) == 0);
+	require(eventfd_write(errands->runners.socket, 1) == 0);
 }
 
 void errand_close_stray(struct errands *errands, struct account *account, int fd)
@@ -44,7 +44,7 @@ void errand_close_stray(struct errands *errands, struct account *account, int fd
 	require(errand);
 	account->n_strays++;
 	errands->n_strays++;
-	errand_run(errands, errand, ERRAND_CLOSE, account, fd, NULL);
+	errand_run(errands, errand, RUNNER_CLOSE, account, fd, NULL);
 }
 
 static void end(struct errands *errands, struct registry *registry, struct errand *errand)
@@ -71,7 +71,7 @@ void errands_end_done(struct errands *errands, struct registry *registry)
 {
 	eventfd_t n;
 
-	eventfd_read(errands->socket, &n);
+	eventfd_read(errands->runners.socket, &n);
 	errands_give_up(errands, registry);
 }
 
@@ -86,8 +86,8 @@ void errands_run(struct errands *errands)
 	(void)errands;
 }
 
-bool errands_are_well(const struct errands *errands)
+bool runners_are_well(const struct runners *runners)
 {
-	(void)errands;
+	(void)runners;
 	return true;
 }
