@@ -12,6 +12,7 @@
  * Like the registry it knows no wire format: its requests are only listed here.
  */
 
+#include "daemon/errand.h"
 #include "daemon/limits.h"
 #include "daemon/order.h"
 
@@ -19,7 +20,6 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-struct errand;
 struct file;
 struct registry;
 struct request;
@@ -47,12 +47,9 @@ struct account {
 	struct file *remote;     /* files on volumes that are not local, which one of them has sent; until they are closed */
 	uint64_t n_remote;
 	uint64_t n_in_flight;    /* descriptors that were sent to them, and may not be received yet */
-	uint64_t n_errands;      /* that wait or run */
-	uint64_t n_errands_running;
-	uint64_t n_strays;       /* of them: descriptors that have no place in the server */
-	struct errand *errands;                        /* that wait, in their order */
-	struct account *prev, *next;                   /* registry->accounts, in turn */
-	struct account *prev_errands, *next_errands;   /* errands->accounts, if errands wait */
+	uint64_t n_strays;       /* descriptors that have no place in the server, and are to be closed */
+	struct errand_lane lanes[N_RUNNER_CALLS];
+	struct account *prev, *next; /* registry->accounts, in turn */
 };
 
 /* Counts a client of @uid. 0 and its account, the caller's to put; -EDQUOT if there are too many already, with the account too; -ENOMEM. */

@@ -20,59 +20,66 @@ void errands_stop(struct errands *errands)
 	runners_stop(&errands->runners);
 }
 
-/* A user for whom one could be run, whose turn it is; NULL if there is none. */
-static struct account *next_account(const struct errands *errands)
+static struct errand_lane *lane_of(const struct errand *errand)
 {
-	struct account *account;
-
-	DL_FOREACH2(errands->accounts, account, next_errands)
-		if (account->n_errands_running < ERRANDS_AT_ONCE)
-			break;
-	return account;
+	return &errand->account->lanes[errand->kind];
 }
 
-/* The first errand of a user waits no more. */
-static struct errand *take_first(struct errands *errands, struct account *account)
+/* One of which an errand could be run, whose turn it is; NULL if there is none. */
+static struct errand_lane *next_lane(const struct errands *errands)
 {
-	struct errand *errand = account->errands;
+	struct errand_lane *lane;
 
-	DL_DELETE(account->errands, errand);
-	DL_DELETE2(errands->accounts, account, prev_errands, next_errands);
-	if (account->errands)
-		DL_APPEND2(errands->accounts, account, prev_errands, next_errands);
+	DL_FOREACH(errands->lanes, lane)
+		if (lane->n_running < ERRANDS_AT_ONCE)
+			break;
+	return lane;
+}
+
+/* The first errand of a lane waits no more. */
+static struct errand *take_first(struct errands *errands, struct errand_lane *lane)
+{
+	struct errand *errand = lane->waiting;
+
+	DL_DELETE(lane->waiting, errand);
+	DL_DELETE(errands->lanes, lane);
+	if (lane->waiting)
+		DL_APPEND(errands->lanes, lane);
 	return errand;
 }
 
-static bool start_errand(struct errands *errands, struct account *account)
+static bool start_errand(struct errands *errands, struct errand_lane *lane)
 {
-	struct errand *errand = account->errands;
+	struct errand *errand = lane->waiting;
 
 	if (!runners_call(&errands->runners, errand->kind, errand->id, errand->fd))
 		return false;
-	take_first(errands, account);
+	take_first(errands, lane);
 	DL_APPEND(errands->running, errand);
-	account->n_errands_running++;
+	lane->n_running++;
 	return true;
 }
 
 void errands_run(struct errands *errands)
 {
-	struct account *account;
+	struct errand_lane *lane;
 
-	while ((account = next_account(errands)) && start_errand(errands, account))
+	while ((lane = next_lane(errands)) && start_errand(errands, lane))
 		;
 }
 
 void errand_run(struct errands *errands, struct errand *errand, enum runner_call kind, struct account *account, int fd,
 		errand_done_fn *done)
 {
+	struct errand_lane *lane = &account->lanes[kind];
+
 	*errand = (struct errand){.kind = kind, .id = ++errands->last_id, .fd = fd, .account = account, .done = done};
 	account_ref(account);
-	account->n_errands++;
 	errands->n++;
-	if (!account->errands)
-		DL_APPEND2(errands->accounts, account, prev_errands, next_errands);
-	DL_APPEND(account->errands, errand);
+	lane->n++;
+	if (!lane->waiting)
+		DL_APPEND(errands->lanes, lane);
+	DL_APPEND(lane->waiting, errand);
 	errands_run(errands);
 }
 
@@ -93,7 +100,7 @@ static void end_errand(struct errands *errands, struct registry *registry, struc
 {
 	struct account *account = errand->account;
 
-	account->n_errands--;
+	lane_of(errand)->n--;
 	errands->n--;
 	if (errand->done) {
 		errand->done(registry, errand, result);
@@ -108,7 +115,7 @@ static void end_errand(struct errands *errands, struct registry *registry, struc
 static struct errand *take_running(struct errands *errands, struct errand *errand)
 {
 	DL_DELETE(errands->running, errand);
-	errand->account->n_errands_running--;
+	lane_of(errand)->n_running--;
 	return errand;
 }
 
@@ -127,8 +134,11 @@ void errands_end_done(struct errands *errands, struct registry *registry)
 
 void errands_give_up(struct errands *errands, struct registry *registry)
 {
-	while (errands->running)
-		end_errand(errands, registry, take_running(errands, errands->running), -ECANCELED);
-	while (errands->accounts)
-		end_errand(errands, registry, take_first(errands, errands->accounts), -ECANCELED);
+	/* One that ends may leave another. */
+	while (errands->n) {
+		if (errands->running)
+			end_errand(errands, registry, take_running(errands, errands->running), -ECANCELED);
+		else
+			end_errand(errands, registry, take_first(errands, errands->lanes), -ECANCELED);
+	}
 }

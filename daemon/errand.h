@@ -7,7 +7,8 @@
  * close(2) of it waits, beyond SIGKILL, and so does statfs(2). Or it is a socket that lingers. The loop must not wait for that, so runners do
  * it.
  *
- * The errands of one user are run two at a time, in their order, so that those which hang are in nobody else's way.
+ * The errands of one user are in lanes, one for each kind. Of each two are run at a time, in their order, so that those which hang are in
+ * nobody else's way, and closing that hangs keeps nobody from opening something else.
  */
 
 #include "daemon/runner.h"
@@ -18,7 +19,7 @@
 struct account;
 struct registry;
 
-/* Of one user. */
+/* Of one lane. */
 #define ERRANDS_AT_ONCE 2
 
 struct errand;
@@ -33,7 +34,15 @@ struct errand {
 	int fd;
 	struct account *account;    /* a reference: whose errand it is */
 	errand_done_fn *done;       /* NULL for a stray: a descriptor that has no place in the server, and an errand of its own */
-	struct errand *prev, *next; /* account->errands, or errands->running */
+	struct errand *prev, *next; /* of its lane, if it waits; or errands->running */
+};
+
+/* The errands of one user that are of one kind. */
+struct errand_lane {
+	struct errand *waiting; /* in their order */
+	uint64_t n;             /* that wait or run */
+	uint64_t n_running;
+	struct errand_lane *prev, *next; /* errands->lanes, if any waits */
 };
 
 struct errands {
@@ -42,13 +51,13 @@ struct errands {
 	uint64_t n; /* errands that wait or run */
 	uint64_t n_strays;
 	struct errand *running;
-	struct account *accounts; /* with errands that wait, in turn */
+	struct errand_lane *lanes; /* with errands that wait, in turn */
 };
 
 /* Starts the runners. 0 or -errno. */
 int errands_start(struct errands *errands);
 
-/* Has @fd, which it takes, used and closed in the name of @account; then calls @done. */
+/* Has a runner make a call with @fd, in the name of @account; then @done is called. */
 void errand_run(struct errands *errands, struct errand *errand, enum runner_call kind, struct account *account, int fd,
 		errand_done_fn *done);
 

@@ -27,7 +27,7 @@ void remote_discharge(struct registry *registry, struct file *file)
 
 static bool has_room_for_errand(const struct account *account)
 {
-	return account->n_errands < ERRANDS_AT_ONCE;
+	return account->lanes[RUNNER_CLOSE].n < ERRANDS_AT_ONCE;
 }
 
 bool remote_is_stuck(const struct file *file)

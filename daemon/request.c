@@ -109,7 +109,7 @@ static void refuse(const struct request *request, struct registry *registry, str
 /* Whether it waits for a file system to say what it is. */
 static bool asks_volume(const struct request *request)
 {
-	return request->volume && request->volume->asked;
+	return request->volume && !request->volume->known;
 }
 
 bool request_waits_aside(const struct request *request)
@@ -214,10 +214,12 @@ static int find_volume(struct request *request, struct registry *registry, uint6
 	int r = 0;
 
 	if (!request->volume)
-		r = volume_get(&request->volume, registry, request->client->account, device, request->fd);
+		r = volume_get(&request->volume, registry, device);
+	if (!r)
+		r = volume_ask(registry, request->volume, request->client->account, request->fd);
 	if (r < 0)
 		return r;
-	return request->volume->asked ? REQUEST_WAITS : request->volume->error;
+	return request->volume->known ? request->volume->error : REQUEST_WAITS;
 }
 
 static int run_open(struct request *request, struct registry *registry, bool in_turn, struct answer *answer)

@@ -27,7 +27,7 @@
 #define LINGER_US 10000
 
 /* What they are called for about themselves. */
-enum { CALL_MULTIPLY = RUNNER_IDENTIFY + 1, CALL_RETIRE };
+enum { CALL_MULTIPLY = N_RUNNER_CALLS, CALL_RETIRE };
 
 struct call {
 	uint64_t id;
@@ -114,10 +114,8 @@ static int64_t close_soon(int fd)
 static int64_t identify(int fd)
 {
 	struct statfs fs;
-	int64_t type = fstatfs(fd, &fs) < 0 ? -errno : (int64_t)(uint32_t)fs.f_type;
 
-	close_soon(fd);
-	return type;
+	return fstatfs(fd, &fs) < 0 ? -errno : (int64_t)(uint32_t)fs.f_type;
 }
 
 static int start_runner(struct runners *runners);

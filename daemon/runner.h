@@ -21,7 +21,8 @@
 
 enum runner_call {
 	RUNNER_CLOSE,    /* closes the descriptor */
-	RUNNER_IDENTIFY, /* asks for the kind of its file system, then closes it. The result: statfs.f_type, or -errno */
+	RUNNER_IDENTIFY, /* asks for the kind of its file system. The result: statfs.f_type, or -errno */
+	N_RUNNER_CALLS,
 };
 
 struct runner_reply {

@@ -3,6 +3,7 @@
 
 #include "daemon/volume.h"
 
+#include "daemon/account.h"
 #include "daemon/registry.h"
 #include "proto/util.h"
 
@@ -28,11 +29,13 @@ static bool is_local(int64_t type)
 	return false;
 }
 
-/* The errand is done: @type is statfs.f_type, or -errno. */
+/* The errand is done: @type is statfs.f_type, or -errno. Closing what it was asked with may hang all the same. */
 static void learn(struct registry *registry, struct errand *errand, int64_t type)
 {
 	struct volume *volume = container_of(errand, struct volume, asking);
 
+	errand_close_stray(registry->errands, errand->account, errand->fd);
+	volume->known = true;
 	volume->asked = false;
 	volume->error = type < 0 ? (int)type : 0;
 	/* The maps of this one begin and end at huge pages, and no window does. */
@@ -43,22 +46,24 @@ static void learn(struct registry *registry, struct errand *errand, int64_t type
 	volume_unref(registry, volume);
 }
 
-/* Asks for the kind of the file system, with a descriptor of the errand's own. */
-static int ask(struct registry *registry, struct account *account, struct volume *volume, int fd)
+int volume_ask(struct registry *registry, struct volume *volume, struct account *account, int fd)
 {
-	int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	int own;
 
+	if (volume->known || volume->asked || account->lanes[RUNNER_IDENTIFY].n == ERRANDS_AT_ONCE)
+		return 0;
+	own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (own < 0)
 		return -errno;
 	volume_ref(volume);
+	volume->asked = true;
 	errand_run(registry->errands, &volume->asking, RUNNER_IDENTIFY, account, own, learn);
 	return 0;
 }
 
-int volume_get(struct volume **got, struct registry *registry, struct account *account, uint64_t device, int fd)
+int volume_get(struct volume **got, struct registry *registry, uint64_t device)
 {
 	struct volume *volume;
-	int r;
 
 	HASH_FIND(hh, registry->volumes, &device, sizeof(device), volume);
 	if (volume) {
@@ -69,18 +74,14 @@ int volume_get(struct volume **got, struct registry *registry, struct account *a
 	volume = malloc(sizeof(*volume));
 	if (!volume)
 		return -ENOMEM;
-	*volume = (struct volume){.device = device, .refs = 1, .asked = true};
+	*volume = (struct volume){.device = device, .refs = 1};
 	HASH_ADD(hh, registry->volumes, device, sizeof(volume->device), volume);
 	if (!hash_added(volume, hh)) {
 		free(volume);
 		return -ENOMEM;
 	}
-	r = ask(registry, account, volume, fd);
-	if (r < 0)
-		volume_unref(registry, volume);
-	else
-		*got = volume;
-	return r;
+	*got = volume;
+	return 0;
 }
 
 struct volume *volume_ref(struct volume *volume)

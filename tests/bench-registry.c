@@ -77,7 +77,7 @@ bool descriptor_same_file(const struct descriptor_facts *one, const struct descr
 /* ---- the registry ---- */
 
 static struct registry registry;
-static struct volume local = {.refs = 1, .local = true};
+static struct volume local = {.refs = 1, .known = true, .local = true};
 static struct pulse *pulse;
 
 /* Those of which each region has a lease, and the one that asks. */

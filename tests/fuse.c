@@ -70,6 +70,8 @@ static int flush_file(const char *path, struct fuse_file_info *info)
 {
 	(void)path;
 	(void)info;
+	if (served.ends_at_close)
+		raise(SIGSTOP);
 	return 0;
 }
 

@@ -16,6 +16,7 @@ struct fuse_system {
 	const char *folder; /* where it is mounted */
 	uint64_t size;      /* of each file; the byte at offset i is harness_byte(i) */
 	uint64_t readable;  /* bytes of each file; behind them reads fail with EIO */
+	bool ends_at_close; /* it does not answer any more from the first close(2) on */
 	pid_t pid;
 };
 

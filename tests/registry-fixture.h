@@ -34,7 +34,7 @@ struct user {
 };
 
 static struct registry registry;
-static struct volume local = {.refs = 1, .local = true}; /* where all files are */
+static struct volume local = {.refs = 1, .known = true, .local = true}; /* where all files are */
 static struct pulse *pulse;
 static struct user users[3];
 #define one   (&users[0])

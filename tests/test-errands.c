@@ -9,19 +9,22 @@
 #include "tests/harness.h"
 #include "tests/raw.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <signal.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 
 #define SIZE   100000
 #define WINDOW 65536
 
+#define OTHER_UID 65534
+
 static struct harness_server server;
 static struct raw honest;
 static uint64_t honest_file;
 static struct fuse_system hung = {.folder = "hung", .size = SIZE, .readable = SIZE};
+static struct fuse_system also_hung = {.folder = "also-hung", .size = SIZE, .readable = SIZE};
 
 /* A server with an honest client, and the file system; false where there can be none. */
 static bool start(const char *option)
@@ -57,15 +60,28 @@ static void assert_serving(void)
 	raw_close_file(&honest, raw_open(&honest, name));
 }
 
-static int open_hung(const char *name)
+static int open_hung(const struct fuse_system *system, const char *name)
 {
 	char path[64];
 	int fd;
 
-	snprintf(path, sizeof(path), "%s/%s", hung.folder, name);
+	snprintf(path, sizeof(path), "%s/%s", system->folder, name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	ck_assert_int_ge(fd, 0);
 	return fd;
+}
+
+/* A volume that no server knows yet, with two files. */
+static void make_volume(const char *folder)
+{
+	char path[64];
+
+	ck_assert_int_eq(mkdir(folder, 0755), 0);
+	ck_assert_int_eq(mount("none", folder, "tmpfs", 0, "mode=755"), 0);
+	for (int i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "%s/%d", folder, i);
+		harness_make_file(path, SIZE);
+	}
 }
 
 static void close_all(const int *fds, size_t n)
@@ -84,7 +100,7 @@ START_TEST(test_read)
 	if (!start(NULL))
 		return;
 	raw_start(&raw, &server, "reader");
-	fd = open_hung("file");
+	fd = open_hung(&hung, "file");
 	file = raw_open_as(&raw, fd, "file");
 	leased = raw_lease(&raw, file, 0, 1);
 	ck_assert_uint_eq(leased.length, WINDOW);
@@ -112,7 +128,7 @@ START_TEST(test_hang)
 		char name[16];
 
 		snprintf(name, sizeof(name), "file%d", i);
-		fds[i] = open_hung(name);
+		fds[i] = open_hung(&hung, name);
 	}
 	file = raw_open_as(&raw, fds[0], "first");
 	leased = raw_lease(&raw, file, 0, 1);
@@ -132,12 +148,16 @@ START_TEST(test_hang)
 	fds[21] = take_fd(&raw.packet->descriptors[0]);
 	raw_unpin(&raw, &leased.lease);
 	assert_serving();
+	/* What is closed hangs, but what is on another volume can be opened. */
+	make_volume("new");
+	raw_open(&raw, "new/0");
 	raw_close(&raw);
 	assert_serving();
 
 	fuse_go_on(&hung);
 	close_all(fds, 22);
 	stop();
+	umount2("new", MNT_DETACH);
 }
 END_TEST
 
@@ -232,8 +252,8 @@ START_TEST(test_end)
 	if (!start(NULL))
 		return;
 	raw_start(&raw, &server, "hung");
-	fds[0] = open_hung("one");
-	fds[1] = open_hung("two");
+	fds[0] = open_hung(&hung, "one");
+	fds[1] = open_hung(&hung, "two");
 	raw_open_as(&raw, fds[0], "one");
 	fuse_hang(&hung);
 	raw_open_as(&raw, fds[1], "two");
@@ -269,7 +289,7 @@ static void send_and_await_end(int parent)
 	int fd;
 
 	raw_start(&raw, &server, "hung");
-	fd = open_hung("one");
+	fd = open_hung(&hung, "one");
 	raw_open_as(&raw, fd, "one");
 	send_byte(parent);
 	await_byte(parent);
@@ -325,7 +345,7 @@ START_TEST(test_unknown)
 	if (!start(NULL))
 		return;
 	raw_start(&raw, &server, "hung");
-	fd = open_hung("file");
+	fd = open_hung(&hung, "file");
 	fuse_hang(&hung);
 	raw_ask(&raw, &request, fd, &answer);
 	raw_assert_error(&answer, ETIMEDOUT, sentence);
@@ -342,6 +362,97 @@ START_TEST(test_unknown)
 	close_fd(fd);
 	raw_close(&raw);
 	stop();
+}
+END_TEST
+
+/* A process of another user, when it is told: opens a file of the volume that is new. */
+static void open_as_other(int parent)
+{
+	struct raw raw;
+
+	ck_assert_int_eq(setresuid(OTHER_UID, OTHER_UID, OTHER_UID), 0);
+	await_byte(parent);
+	raw_start(&raw, &server, "other");
+	raw_open(&raw, "new/1");
+	raw_close(&raw);
+	_exit(0);
+}
+
+/* A user who asks of file systems that do not say what they are can't ask of one more, which others do all the same. */
+static void ask_of_many(int other)
+{
+	struct message request = {.type = MESSAGE_OPEN, .open = {.label = text_of("file"), .deadline_ms = 1}}, answer;
+	int fds[] = {open_hung(&hung, "file"), open_hung(&also_hung, "file"), open("new/0", O_RDONLY | O_CLOEXEC)};
+	char sentence[MESSAGE_MAX_TEXT + 1];
+	struct raw raw;
+
+	fuse_hang(&hung);
+	fuse_hang(&also_hung);
+	raw_start(&raw, &server, "hung");
+	for (int i = 0; i < 3; i++) {
+		raw_ask(&raw, &request, fds[i], &answer);
+		raw_assert_error(&answer, ETIMEDOUT, sentence);
+		ck_assert_str_eq(sentence, "the file system does not answer");
+	}
+	request.open.deadline_ms = RAW_LONG_MS;
+	raw_send(&raw, &request, fds[2]);
+	assert_serving();
+	ck_assert(!raw_is_answered(&raw));
+	send_byte(other);
+	raw_receive(&raw, &answer);
+	ck_assert_uint_eq(answer.type, MESSAGE_OPENED);
+	raw_close(&raw);
+	fuse_go_on(&hung);
+	fuse_go_on(&also_hung);
+	close_all(fds, 3);
+}
+
+START_TEST(test_volume_of_many)
+{
+	int ends[2], status;
+	pid_t other;
+
+	if (!start(NULL))
+		return;
+	ck_assert(fuse_start(&also_hung));
+	make_volume("new");
+	ck_assert_int_eq(chmod(".", 0755), 0);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+	other = fork();
+	ck_assert_int_ge(other, 0);
+	if (!other)
+		open_as_other(ends[1]);
+	ask_of_many(ends[0]);
+	ck_assert_int_eq(waitpid(other, &status, 0), other);
+	ck_assert_int_eq(status, 0);
+	close(ends[0]);
+	close(ends[1]);
+	fuse_stop(&also_hung);
+	stop();
+	umount2("new", MNT_DETACH);
+}
+END_TEST
+
+/* Nobody waits until what the file system was asked with is closed. */
+START_TEST(test_end_at_close)
+{
+	struct raw raw;
+	int fd, status;
+
+	hung.ends_at_close = true;
+	if (!start(NULL))
+		return;
+	raw_start(&raw, &server, "hung");
+	fd = open_hung(&hung, "file");
+	raw_open_as(&raw, fd, "file");
+	ck_assert_int_eq(waitpid(hung.pid, &status, WUNTRACED), hung.pid);
+	ck_assert(WIFSTOPPED(status));
+	assert_serving();
+	raw_close(&raw);
+	raw_close(&honest);
+	harness_stop(&server);
+	fuse_stop(&hung);
+	close_fd(fd);
 }
 END_TEST
 
@@ -364,7 +475,7 @@ START_TEST(test_many)
 		char name[16];
 
 		snprintf(name, sizeof(name), "file%d", i);
-		fds[i] = open_hung(name);
+		fds[i] = open_hung(&hung, name);
 	}
 	raw_open_as(&raw, fds[0], "first");
 	fuse_hang(&hung);
@@ -422,8 +533,8 @@ Suite *suite(void)
 {
 	Suite *s = suite_create("errands");
 
-	HARNESS_CASE(s, "errands", test_read, test_hang, test_end, test_kill, test_unknown, test_many, test_time,
-		     test_killed_runner);
+	HARNESS_CASE(s, "errands", test_read, test_hang, test_end, test_kill, test_unknown, test_volume_of_many,
+		     test_end_at_close, test_many, test_time, test_killed_runner);
 	return s;
 }
 

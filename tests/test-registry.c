@@ -10,7 +10,7 @@
 
 START_TEST(test_identity)
 {
-	struct volume weak = {.refs = 1, .local = true, .weak = true};
+	struct volume weak = {.refs = 1, .known = true, .local = true, .weak = true};
 	uint64_t a, id = 0;
 
 	start(MANY * WINDOW, MANY, MANY);

@@ -31,7 +31,7 @@ void errand_run(struct errands *errands, struct errand *errand, enum runner_call
 {
 	*errand = (struct errand){.kind = kind, .fd = fd, .account = account, .done = done};
 	account_ref(account);
-	account->n_errands++;
+	account->lanes[kind].n++;
 	errands->n++;
 	DL_APPEND(errands->running, errand);
 	require(eventfd_write(errands->runners.socket, 1) == 0);
@@ -54,8 +54,9 @@ static void end(struct errands *errands, struct registry *registry, struct erran
 
 	DL_DELETE(errands->running, errand);
 	require(fstatfs(errand->fd, &fs) == 0);
-	close_fd(errand->fd);
-	account->n_errands--;
+	if (errand->kind == RUNNER_CLOSE)
+		close_fd(errand->fd);
+	account->lanes[errand->kind].n--;
 	errands->n--;
 	if (errand->done) {
 		errand->done(registry, errand, (uint32_t)fs.f_type);
