@@ -209,13 +209,20 @@ int listener_adopt(struct listener *listener, int *fd, char *complaint, size_t s
 	return 0;
 }
 
-void listener_close(struct listener *listener)
+int listener_end(struct listener *listener)
 {
 	struct stat st;
 
-	if (listener->fd < 0)
-		return;
-	close_fdp(&listener->fd);
-	if (listener->ours && lstat(listener->path, &st) == 0 && st.st_dev == listener->device && st.st_ino == listener->inode)
-		unlink(listener->path);
+	if (listener->ours) {
+		shutdown(listener->fd, SHUT_RDWR);
+		if (lstat(listener->path, &st) == 0 && st.st_dev == listener->device && st.st_ino == listener->inode)
+			unlink(listener->path);
+		listener->ours = false;
+	}
+	return take_fd(&listener->fd);
+}
+
+void listener_close(struct listener *listener)
+{
+	close_fd(listener_end(listener));
 }

@@ -38,7 +38,13 @@ int listener_open(struct listener *listener, const char *path, char *complaint, 
  */
 int listener_adopt(struct listener *listener, int *fd, char *complaint, size_t size);
 
-/* Closes it, and removes the file if it is still ours. */
+/*
+ * Lets nobody connect any more and removes the file, if it is ours. The descriptor, which is the caller's to close: that can take as long as
+ * closing what is sent by those who wait in it.
+ */
+int listener_end(struct listener *listener);
+
+/* Ends it and closes it. */
 void listener_close(struct listener *listener);
 
 #endif

@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -18,9 +17,6 @@
 
 /* One that stays idle, and one that runs errands. */
 #define FIRST_RUNNERS 2
-
-/* So many more are kept for the next time. */
-#define IDLE_RUNNERS 4
 
 #define STACK_BYTES (64 * 1024)
 
@@ -37,6 +33,13 @@ struct call {
 
 /* ---- a runner: in its own process ---- */
 
+/* A runner stands on one of them, and starts another on the other one, which is a copy of it: so none has more memory than the first. */
+static struct {
+	_Alignas(16) char bytes[STACK_BYTES];
+} stacks[2];
+
+static bool on_second_stack; /* is who is started next */
+
 /* No descriptor is higher than that which a server uses. */
 static int most_descriptors(void)
 {
@@ -52,28 +55,38 @@ static bool is_socket(int fd, int *listens)
 	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, listens, &length) == 0;
 }
 
+/* A socket may linger for as long as its sender has set, until a signal comes. */
+static int64_t close_soon(int fd)
+{
+	const struct itimerval soon = {.it_value = {.tv_usec = LINGER_US}, .it_interval = {.tv_usec = LINGER_US}}, never = {0};
+
+	setitimer(ITIMER_REAL, &soon, NULL);
+	close(fd);
+	setitimer(ITIMER_REAL, &never, NULL);
+	return 0;
+}
+
 /*
  * The server is gone. Runners that hang keep its table, and with it its sockets: its clients, and the next server, must not wait for that.
- * A socket that listens, or that was there before, is others' too, and only closed. All of this may be done in a handler.
+ * A socket that listens, or that was there before, is others' too, and only closed. What may take time, or hang, comes last. All of this
+ * may be done in a handler.
  */
 static void bury(int signal)
 {
 	int most = most_descriptors(), listens;
 
 	(void)signal;
-	for (int fd = 3; fd < most; fd++) {
-		if (!is_socket(fd, &listens))
-			continue;
-		if (listens)
-			close(fd);
-		else if (fcntl(fd, F_GETFD) == FD_CLOEXEC)
-			shutdown(fd, SHUT_RDWR);
-	}
-	for (int fd = 3; fd < most; fd++)
-		if (is_socket(fd, &listens))
-			close(fd);
 	for (int fd = 0; fd < 3; fd++)
 		close(fd);
+	for (int fd = 3; fd < most; fd++)
+		if (is_socket(fd, &listens) && !listens && fcntl(fd, F_GETFD) == FD_CLOEXEC)
+			shutdown(fd, SHUT_RDWR);
+	for (int fd = 3; fd < most; fd++)
+		if (is_socket(fd, &listens) && listens)
+			close_soon(fd);
+	for (int fd = 3; fd < most; fd++)
+		if (is_socket(fd, &listens))
+			close_soon(fd);
 	_exit(0);
 }
 
@@ -100,17 +113,6 @@ static void follow_server(const struct runners *runners)
 		bury(SIGUSR1);
 }
 
-/* A socket may linger for as long as its sender has set, until a signal comes. */
-static int64_t close_soon(int fd)
-{
-	const struct itimerval soon = {.it_value = {.tv_usec = LINGER_US}, .it_interval = {.tv_usec = LINGER_US}}, never = {0};
-
-	setitimer(ITIMER_REAL, &soon, NULL);
-	close(fd);
-	setitimer(ITIMER_REAL, &never, NULL);
-	return 0;
-}
-
 static int64_t identify(int fd)
 {
 	struct statfs fs;
@@ -130,23 +132,24 @@ static int64_t perform(struct runners *runners, const struct call *call)
 	case CALL_MULTIPLY:
 		return start_runner(runners);
 	case CALL_RETIRE:
-		return getpid();
+		_exit(0);
 	default:
 		return -EINVAL;
 	}
 }
 
-static bool serve_call(struct runners *runners, struct call *call)
+static bool serve_call(struct runners *runners)
 {
 	struct runner_reply reply;
+	struct call call;
 	ssize_t n;
 
 	do
-		n = recv(runners->theirs, call, sizeof(*call), 0);
+		n = recv(runners->theirs, &call, sizeof(call), 0);
 	while (n < 0 && errno == EINTR);
-	if (n != sizeof(*call))
+	if (n != sizeof(call))
 		return false;
-	reply = (struct runner_reply){.id = call->id, .kind = call->kind, .value = perform(runners, call)};
+	reply = (struct runner_reply){.id = call.id, .kind = call.kind, .value = perform(runners, &call)};
 	do
 		n = send(runners->theirs, &reply, sizeof(reply), MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
@@ -155,32 +158,23 @@ static bool serve_call(struct runners *runners, struct call *call)
 
 static int run(void *data)
 {
-	struct call call = {0};
-
+	on_second_stack = !on_second_stack;
 	follow_server(data);
-	while (serve_call(data, &call))
-		if (call.kind == CALL_RETIRE)
-			_exit(0);
+	while (serve_call(data))
+		;
 	/* The server is about to end, and what it does not close is ours then. */
-	for (;;)
-		pause();
+	while (pause() < 0)
+		;
+	return 0;
 }
 
 /* Starts one, as a child of the server, whoever calls it. Its pid, or -errno. */
 static int start_runner(struct runners *runners)
 {
 	int parent = getpid() == runners->server ? 0 : CLONE_PARENT, pid;
-	char *stack;
 
-	stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-	if (stack == MAP_FAILED)
-		return -errno;
-	pid = clone(run, stack + STACK_BYTES, CLONE_FILES | parent | SIGCHLD, runners);
-	if (pid < 0)
-		pid = -errno;
-	/* The new process has a copy of it. */
-	munmap(stack, STACK_BYTES);
-	return pid;
+	pid = clone(run, stacks[on_second_stack].bytes + STACK_BYTES, CLONE_FILES | parent | SIGCHLD, runners);
+	return pid < 0 ? -errno : pid;
 }
 
 /* ---- the server ---- */
@@ -212,31 +206,6 @@ void runners_stop(struct runners *runners)
 	close_fdp(&runners->theirs);
 }
 
-bool runners_are_well(const struct runners *runners)
-{
-	for (uint64_t i = 0; i < runners->n; i++) {
-		siginfo_t end = {0};
-
-		if (waitid(P_PID, (id_t)runners->pids[i], &end, WEXITED | WNOHANG | WNOWAIT) < 0)
-			return false;
-		/* One that has retired ends by itself, and its word may not have been read yet. */
-		if (end.si_pid && (end.si_code != CLD_EXITED || end.si_status))
-			return false;
-	}
-	return true;
-}
-
-static void forget_runner(struct runners *runners, pid_t pid)
-{
-	uint64_t i = 0;
-
-	while (runners->pids[i] != pid)
-		i++;
-	runners->pids[i] = runners->pids[--runners->n];
-	/* It has said its last. */
-	waitpid(pid, NULL, 0);
-}
-
 /* There is room for this: at most as many calls and replies are on their way as there are runners. */
 static bool send_call(const struct runners *runners, const struct call *call)
 {
@@ -245,21 +214,19 @@ static bool send_call(const struct runners *runners, const struct call *call)
 
 static uint64_t count_idle(const struct runners *runners)
 {
-	return runners->n - runners->n_busy - runners->changing;
+	return runners->n - runners->n_busy - runners->n_retiring - runners->starting;
 }
 
-/* Has a runner start another one, or end itself. */
-static void change(struct runners *runners, uint32_t kind)
+static void start_another(struct runners *runners)
 {
-	if (!runners->changing)
-		runners->changing = send_call(runners, &(struct call){.kind = kind, .fd = -1});
+	if (!runners->starting && !runners->error && runners->n < RUNNERS_MOST)
+		runners->starting = send_call(runners, &(struct call){.kind = CALL_MULTIPLY, .fd = -1});
 }
 
 bool runners_call(struct runners *runners, enum runner_call kind, uint64_t id, int fd)
 {
 	if (count_idle(runners) < 2) {
-		if (runners->n < RUNNERS_MOST)
-			change(runners, CALL_MULTIPLY);
+		start_another(runners);
 		return false;
 	}
 	if (!send_call(runners, &(struct call){.id = id, .kind = kind, .fd = fd}))
@@ -268,27 +235,51 @@ bool runners_call(struct runners *runners, enum runner_call kind, uint64_t id, i
 	return true;
 }
 
-/* What one says of the others, and of itself. */
-static void take_news(struct runners *runners, const struct runner_reply *reply)
+/* What came of starting another: its pid, or -errno. */
+static void welcome(struct runners *runners, int64_t pid)
 {
-	runners->changing = false;
-	if (reply->kind == CALL_RETIRE)
-		forget_runner(runners, (pid_t)reply->value);
-	else if (reply->value > 0)
-		runners->pids[runners->n++] = (pid_t)reply->value;
+	runners->starting = false;
+	if (pid > 0)
+		runners->pids[runners->n++] = (pid_t)pid;
+	else
+		runners->error = (int)pid;
 }
 
 bool runners_hear(struct runners *runners, struct runner_reply *reply)
 {
 	while (recv(runners->socket, reply, sizeof(*reply), MSG_DONTWAIT) == sizeof(*reply)) {
-		if (reply->kind == CALL_MULTIPLY || reply->kind == CALL_RETIRE) {
-			take_news(runners, reply);
-			continue;
+		if (reply->kind != CALL_MULTIPLY) {
+			runners->n_busy--;
+			return true;
 		}
-		runners->n_busy--;
-		if (count_idle(runners) > IDLE_RUNNERS)
-			change(runners, CALL_RETIRE);
-		return true;
+		welcome(runners, reply->value);
 	}
 	return false;
+}
+
+/* Forgets those that have ended, as they were told to. False if another one has. */
+static bool forget_retired(struct runners *runners)
+{
+	for (uint64_t i = runners->n; i-- > 0;) {
+		int status;
+		pid_t pid = waitpid(runners->pids[i], &status, WNOHANG);
+
+		if (!pid)
+			continue;
+		if (pid < 0 || status || !runners->n_retiring)
+			return false;
+		runners->n_retiring--;
+		runners->pids[i] = runners->pids[--runners->n];
+	}
+	return true;
+}
+
+bool runners_look_around(struct runners *runners)
+{
+	if (!forget_retired(runners))
+		return false;
+	while (count_idle(runners) > RUNNERS_KEPT && send_call(runners, &(struct call){.kind = CALL_RETIRE, .fd = -1}))
+		runners->n_retiring++;
+	runners->error = 0;
+	return true;
 }

@@ -19,6 +19,9 @@
 
 #define RUNNERS_MOST 256
 
+/* So many idle ones are kept for the next time. */
+#define RUNNERS_KEPT 4
+
 enum runner_call {
 	RUNNER_CLOSE,    /* closes the descriptor */
 	RUNNER_IDENTIFY, /* asks for the kind of its file system. The result: statfs.f_type, or -errno */
@@ -37,8 +40,10 @@ struct runners {
 	pid_t server;
 	pid_t pids[RUNNERS_MOST];
 	uint64_t n;
-	uint64_t n_busy; /* with a call that has no reply yet */
-	bool changing;   /* one of them is starting another, or is about to end */
+	uint64_t n_busy;     /* with a call that has no reply yet */
+	uint64_t n_retiring; /* that were told to end */
+	bool starting;       /* one of them is starting another */
+	int error;           /* -errno where that has failed; it is tried again after the next look */
 };
 
 /* Starts the first ones. 0 or -errno. */
@@ -50,8 +55,11 @@ bool runners_call(struct runners *runners, enum runner_call kind, uint64_t id, i
 /* The next reply that is here. False if there is none. */
 bool runners_hear(struct runners *runners, struct runner_reply *reply);
 
-/* Whether all are there. If not, somebody has killed one, and its call will never return. */
-bool runners_are_well(const struct runners *runners);
+/*
+ * Once a second, while more than RUNNERS_KEPT are there or calls are to be made: has those retire that have nothing to do. False if somebody
+ * has killed one: its call will never return.
+ */
+bool runners_look_around(struct runners *runners);
 
 /* Forgets them, who end with the server. */
 void runners_stop(struct runners *runners);

@@ -107,6 +107,11 @@ static bool has_room_for_peer(const struct server *server)
 	return server->n_peers < server->registry.limits.clients && server->errands.n_strays <= server->registry.limits.errands;
 }
 
+static bool has_to_look_at_runners(const struct server *server)
+{
+	return server->errands.n || server->errands.runners.n > RUNNERS_KEPT;
+}
+
 void server_settle(struct server *server)
 {
 	do {
@@ -123,7 +128,7 @@ void server_settle(struct server *server)
 	if (server->stopping)
 		return;
 	/* Files change, also those that were left behind. */
-	set_timer(&server->second, on_second, SECOND_MS, server->peers || server->registry.by_id);
+	set_timer(&server->second, on_second, SECOND_MS, server->peers || server->registry.by_id || has_to_look_at_runners(server));
 	set_timer(&server->impatient, on_impatient, IMPATIENT_MS,
 		  waiting_is_any(server) || server->registry.recalled || server->registry.breaking || server->n_held || server->shrinks);
 	if (server->registry.cut_short && waiting_is_any(server))
@@ -190,14 +195,20 @@ static void fail_silent(struct server *server)
 			peer_dismiss(peer, "it has not said HELLO within %d ms", HELLO_TIMEOUT_MS);
 }
 
-/* Without them nothing is closed any more. It ends as if it had been killed itself: what is left of it they bury, and another is started. */
+/* Where one was killed, the server ends as if it had been killed itself: what is left of it they bury, and another is started. */
 static void look_at_runners(struct server *server)
 {
+	struct runners *runners = &server->errands.runners;
+	int error = runners->error;
+
+	if (!runners_look_around(runners)) {
+		log_event(LOG_ERR, LOG_TROUBLE, NULL, "one of the processes that close files was killed: the server ends");
+		_exit(EXIT_FAILURE);
+	}
+	if (error && !server->short_of_runners)
+		log_event(LOG_ERR, LOG_TROUBLE, NULL, "can't start another process that closes files: %s", strerror(-error));
+	server->short_of_runners = error;
 	errands_run(&server->errands);
-	if (runners_are_well(&server->errands.runners))
-		return;
-	log_event(LOG_ERR, LOG_TROUBLE, NULL, "one of the processes that close files was killed: the server ends");
-	_exit(EXIT_FAILURE);
 }
 
 static void on_second(uv_timer_t *timer)
@@ -402,7 +413,8 @@ void server_stop(struct server *server)
 	server->stopping = true;
 	uv_close((uv_handle_t *)&server->accepting, NULL);
 	uv_close((uv_handle_t *)&server->hearing, NULL);
-	listener_close(&server->listener);
+	/* Those who were not taken wait in it, with whatever they have sent. Where no runner is idle, it is closed with the process. */
+	runners_call(&server->errands.runners, RUNNER_CLOSE, 0, listener_end(&server->listener));
 	DL_FOREACH(server->peers, peer)
 		peer_fail(peer);
 	server_settle(server);

@@ -25,13 +25,14 @@ struct server {
 	uv_loop_t loop;
 	uv_poll_t accepting;
 	uv_poll_t hearing;    /* of writers of guarded files */
-	uv_timer_t second;    /* runs while a client is connected, or a file may become idle for too long */
+	uv_timer_t second;    /* runs while a client is connected, a file may become idle for too long, or there is an errand */
 	uv_timer_t impatient; /* runs while anyone waits, is held, or has to unmap, or it shrinks: then the boards are looked at */
 	uv_idle_t busy;       /* runs while the last turn was too short to look at all that might be evicted */
 	uv_poll_t done;       /* of errands */
 	bool shrinks;         /* more is in use than a lowered limit allows */
 	bool look_again;      /* at what waits, whether or not something was released */
 	bool short_of_room;   /* a request waits so long that it was said */
+	bool short_of_runners; /* another can't be started, which was said */
 	bool stopping;
 
 	struct listener listener;
