@@ -9,6 +9,7 @@
 #include "tests/harness.h"
 #include "tests/raw.h"
 
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -504,6 +505,53 @@ START_TEST(test_many)
 }
 END_TEST
 
+/* A connection that has more to send than its other end takes, and would be an hour in closing. */
+static void make_lingering(int *lingering, int *deaf)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	const struct linger hour = {.l_onoff = 1, .l_linger = 3600};
+	_cleanup_(close_fdp) int listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t length = sizeof(address);
+	char bytes[4096] = {0};
+
+	ck_assert_int_eq(bind(listening, (struct sockaddr *)&address, length), 0);
+	ck_assert_int_eq(listen(listening, 1), 0);
+	ck_assert_int_eq(getsockname(listening, (struct sockaddr *)&address, &length), 0);
+	*lingering = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(connect(*lingering, (struct sockaddr *)&address, length), 0);
+	*deaf = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+	ck_assert_int_ge(*deaf, 0);
+	ck_assert_int_eq(setsockopt(*lingering, SOL_SOCKET, SO_LINGER, &hour, sizeof(hour)), 0);
+	while (send(*lingering, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+		;
+}
+
+/* A client who has sent it, and was not taken yet when the server ends, does not keep it. */
+START_TEST(test_backlog)
+{
+	struct raw raws[20];
+	int lingering, deaf, status;
+
+	harness_start(&server, NULL);
+	make_lingering(&lingering, &deaf);
+	ck_assert_int_eq(kill(server.pid, SIGSTOP), 0);
+	ck_assert_int_eq(waitpid(server.pid, &status, WUNTRACED), server.pid);
+	for (size_t i = 0; i < 20; i++)
+		raw_connect(&raws[i], &server);
+	raw_send_bytes(&raws[19], "", 1, &lingering, 1);
+	close_fd(lingering);
+	ck_assert_int_eq(kill(server.pid, SIGTERM), 0);
+	ck_assert_int_eq(kill(server.pid, SIGCONT), 0);
+	ck_assert_int_eq(waitpid(server.pid, &status, 0), server.pid);
+	ck_assert(WIFEXITED(status) && !WEXITSTATUS(status));
+	for (size_t i = 0; i < 20; i++) {
+		raw_await_end(&raws[i]);
+		raw_close(&raws[i]);
+	}
+	close_fd(deaf);
+}
+END_TEST
+
 /* Who kills a runner ends the server, and at once: what that runner had to do would never be done. */
 START_TEST(test_killed_runner)
 {
@@ -534,7 +582,8 @@ Suite *suite(void)
 	Suite *s = suite_create("errands");
 
 	HARNESS_CASE(s, "errands", test_read, test_hang, test_end, test_kill, test_unknown, test_volume_of_many,
-		     test_end_at_close, test_many, test_time, test_killed_runner);
+	HARNESS_CASE(s, "errands", test_read, test_hang, test_end, test_kill, test_unknown, test_volume_of_many,
+		     test_end_at_close, test_backlog, test_many, test_time, test_killed_runner);
 	return s;
 }
 
