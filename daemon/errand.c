@@ -18,11 +18,6 @@ void errands_stop(struct errands *errands)
 	runners_stop(&errands->runners);
 }
 
-static struct errand_lane *lane_of(const struct errand *errand)
-{
-	return &errand->account->lanes[errand->kind];
-}
-
 /* One of which an errand could be run, whose turn it is; NULL if there is none. */
 static struct errand_lane *next_lane(const struct errands *errands)
 {
@@ -69,10 +64,11 @@ void errands_run(struct errands *errands)
 void errand_run(struct errands *errands, struct errand *errand, enum runner_call kind, struct account *account, int fd,
 		errand_done_fn *done)
 {
-	struct errand_lane *lane = &account->lanes[kind];
+	struct errand_lane *lane = account ? &account->lanes[kind] : &errands->own;
 
-	*errand = (struct errand){.kind = kind, .id = ++errands->last_id, .fd = fd, .account = account, .done = done};
-	account_ref(account);
+	*errand = (struct errand){.kind = kind, .id = ++errands->last_id, .fd = fd, .account = account, .lane = lane, .done = done};
+	if (account)
+		account_ref(account);
 	errands->n++;
 	lane->n++;
 	if (!lane->waiting)
@@ -98,7 +94,7 @@ static void end_errand(struct errands *errands, struct registry *registry, struc
 {
 	struct account *account = errand->account;
 
-	lane_of(errand)->n--;
+	errand->lane->n--;
 	errands->n--;
 	if (errand->done) {
 		errand->done(registry, errand, result);
@@ -107,13 +103,14 @@ static void end_errand(struct errands *errands, struct registry *registry, struc
 		errands->n_strays--;
 		free(errand);
 	}
-	account_unref(registry, account);
+	if (account)
+		account_unref(registry, account);
 }
 
 static struct errand *take_running(struct errands *errands, struct errand *errand)
 {
 	DL_DELETE(errands->running, errand);
-	lane_of(errand)->n_running--;
+	errand->lane->n_running--;
 	return errand;
 }
 

@@ -8,7 +8,8 @@
  * it.
  *
  * The errands of one user are in lanes, one for each kind. Of each two are run at a time, in their order, so that those which hang are in
- * nobody else's way, and closing that hangs keeps nobody from opening something else.
+ * nobody else's way, and closing that hangs keeps nobody from opening something else. The server has a lane of its own, for what does not
+ * hang, but may take long.
  */
 
 #include "daemon/runner.h"
@@ -32,12 +33,13 @@ struct errand {
 	enum runner_call kind;
 	uint64_t id;
 	int fd;
-	struct account *account;    /* a reference: whose errand it is */
+	struct account *account;    /* a reference: whose errand it is. NULL for the server's own */
+	struct errand_lane *lane;
 	errand_done_fn *done;       /* NULL for a stray: a descriptor that has no place in the server, and an errand of its own */
 	struct errand *prev, *next; /* of its lane, if it waits; or errands->running */
 };
 
-/* The errands of one user that are of one kind. */
+/* The errands of one user that are of one kind, or those of the server. */
 struct errand_lane {
 	struct errand *waiting; /* in their order */
 	uint64_t n;             /* that wait or run */
@@ -51,13 +53,14 @@ struct errands {
 	uint64_t n; /* errands that wait or run */
 	uint64_t n_strays;
 	struct errand *running;
+	struct errand_lane own;
 	struct errand_lane *lanes; /* with errands that wait, in turn */
 };
 
 /* Starts the runners. 0 or -errno. */
 int errands_start(struct errands *errands);
 
-/* Has a runner make a call with @fd, in the name of @account; then @done is called. */
+/* Has a runner make a call with @fd, in the name of @account, or the server's (NULL); then @done is called. */
 void errand_run(struct errands *errands, struct errand *errand, enum runner_call kind, struct account *account, int fd,
 		errand_done_fn *done);
 

@@ -101,6 +101,12 @@ static void on_closed(struct registry *registry, struct errand *errand, int64_t 
 	file_end(registry, file);
 }
 
+/* The blocks of a large file that is deleted are seconds in freeing. */
+static bool may_take_long(const struct file *file)
+{
+	return !is_local(file) || file->deleted;
+}
+
 bool file_free(struct registry *registry, struct file *file)
 {
 	struct file_user *user, *next;
@@ -111,7 +117,7 @@ bool file_free(struct registry *registry, struct file *file)
 		free(user);
 	file->users = NULL;
 
-	if (file->fd >= 0 && !is_local(file)) {
+	if (file->fd >= 0 && may_take_long(file)) {
 		DL_APPEND(registry->closing, file);
 		errand_run(registry->errands, &file->closing, RUNNER_CLOSE, file->sender, take_fd(&file->fd), on_closed);
 		return false;

@@ -73,8 +73,8 @@ struct file {
 int file_new(struct file **file, struct registry *registry, struct open_request *request, struct account *sender);
 
 /*
- * Closes a file that has no region: at once, or, where its volume is not local, by an errand (false). Its handle is in use until that is
- * done.
+ * Closes a file that has no region: at once, or, where its volume is not local, or its blocks are freed with it, by an errand (false). Its
+ * handle is in use until that is done.
  */
 bool file_free(struct registry *registry, struct file *file);
 

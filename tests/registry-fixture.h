@@ -34,6 +34,7 @@ struct user {
 };
 
 static struct registry registry;
+static struct errands errands;
 static struct volume local = {.refs = 1, .known = true, .local = true}; /* where all files are */
 static struct pulse *pulse;
 static struct user users[3];
@@ -86,7 +87,8 @@ static inline void start_with_window(uint64_t window, uint64_t memory, uint64_t 
 
 	ck_assert_int_eq(pulse_create(&pulse, &fd), 0);
 	close(fd);
-	registry_init(&registry, &limits, pulse, NULL);
+	ck_assert_int_eq(errands_start(&errands), 0);
+	registry_init(&registry, &limits, pulse, &errands);
 	for (size_t i = 0; i < 3; i++)
 		add_user(&users[i], 1000);
 }
@@ -94,6 +96,13 @@ static inline void start_with_window(uint64_t window, uint64_t memory, uint64_t 
 static inline void start(uint64_t memory, uint64_t handles, uint64_t maps)
 {
 	start_with_window(WINDOW, memory, handles, maps);
+}
+
+/* Files that are deleted are closed by errands. */
+static inline void await_closed(void)
+{
+	while (registry.closing)
+		errands_end_done(&errands, &registry);
 }
 
 static inline void stop(void)
@@ -106,6 +115,8 @@ static inline void stop(void)
 	ck_assert_uint_eq(registry.usage.draining_maps, 0);
 	ck_assert_ptr_null(registry.recalled);
 	registry_deinit(&registry);
+	await_closed();
+	errands_stop(&errands);
 	ck_assert_uint_eq(registry.usage.memory, 0);
 	ck_assert_uint_eq(registry.usage.maps, 0);
 	ck_assert_uint_eq(registry.usage.handles, 0);

@@ -163,6 +163,9 @@ START_TEST(test_deleted)
 	ck_assert_int_eq(registry_close(&registry, &one->client, a), 0);
 	assert_usage(2, 1, 1);
 	remove_user(other);
+	/* Its blocks are freed with it, which nobody waits for. */
+	ck_assert_ptr_nonnull(registry.closing);
+	await_closed();
 	assert_usage(0, 0, 0);
 
 	/* As soon as no lease on it is left. */
@@ -172,6 +175,7 @@ START_TEST(test_deleted)
 	ck_assert_int_eq(registry_close(&registry, &one->client, a), 0);
 	ck_assert(is_draining(a, 0));
 	ck_assert(release(one, ref));
+	await_closed();
 	assert_usage(0, 0, 0);
 	stop();
 }
@@ -195,6 +199,7 @@ START_TEST(test_deleted_while_pinned)
 	registry_look_around(&registry);
 	ck_assert(is_draining(a, 0));
 	ck_assert(release(one, ref));
+	await_closed();
 	assert_usage(0, 0, 0);
 	stop();
 }

@@ -30,8 +30,10 @@ void errand_run(struct errands *errands, struct errand *errand, enum runner_call
 		errand_done_fn *done)
 {
 	*errand = (struct errand){.kind = kind, .fd = fd, .account = account, .done = done};
-	account_ref(account);
-	account->lanes[kind].n++;
+	if (account) {
+		account_ref(account);
+		account->lanes[kind].n++;
+	}
 	errands->n++;
 	DL_APPEND(errands->running, errand);
 	require(eventfd_write(errands->runners.socket, 1) == 0);
@@ -56,7 +58,8 @@ static void end(struct errands *errands, struct registry *registry, struct erran
 	require(fstatfs(errand->fd, &fs) == 0);
 	if (errand->kind == RUNNER_CLOSE)
 		close_fd(errand->fd);
-	account->lanes[errand->kind].n--;
+	if (account)
+		account->lanes[errand->kind].n--;
 	errands->n--;
 	if (errand->done) {
 		errand->done(registry, errand, (uint32_t)fs.f_type);
@@ -65,7 +68,8 @@ static void end(struct errands *errands, struct registry *registry, struct erran
 		errands->n_strays--;
 		free(errand);
 	}
-	account_unref(registry, account);
+	if (account)
+		account_unref(registry, account);
 }
 
 void errands_end_done(struct errands *errands, struct registry *registry)
