@@ -124,4 +124,13 @@ else
 	report "the example of smmap-client.3 runs" "status $status, it printed '$printed', not '$expected'"
 fi
 
+# ---- what counts as a local file system ----
+
+# By their magic numbers; ext4 has that of its ancestors.
+sed -n '/types\[\] = {/,/};/s/[ \t]*\([A-Z0-9_]*\)_MAGIC[A-Z0-9_]*,/\1\n/gp' "$TOP_SRCDIR/daemon/volume.c" |
+	sed -e '/^[[:space:]]*$/d' -e 's/_SUPER$//' -e 's/^ISOFS$/iso9660/' -e 's/^MSDOS$/vfat/' | tr '[:upper:]' '[:lower:]' | sort >"$folder/local"
+sed -n '/^files on other file systems than$/,/ zfs,$/{/^files/d;/^\./d;s/ and /, /;p;}' "$file_page" | tr -d ',' | tr ' ' '\n' |
+	sed -e '/^$/d' -e '/^ext[23]$/d' | sort >"$folder/said"
+report "smmapd.conf.5 has the file systems that are local" "$([ -s "$folder/local" ] || echo none; diff "$folder/local" "$folder/said")"
+
 exit $failed
