@@ -11,6 +11,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -27,6 +28,7 @@ static const struct bench_scale full = {
 	.ms = 1000,
 };
 static const struct bench_scale smoke = {
+	.is_short = true,
 	.rounds = 2,
 	.large_bytes = 128 * MIB,
 	.file_bytes = 128 * MIB,

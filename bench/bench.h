@@ -13,7 +13,6 @@
 
 #include "client/smmap-client.h"
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,6 +27,7 @@
 
 /* A short run shows that all of it works. */
 struct bench_scale {
+	bool is_short;
 	unsigned rounds;
 	uint64_t large_bytes; /* of the file that is read from beginning to end */
 	uint64_t file_bytes;  /* of the one that is read at random */
@@ -90,6 +90,8 @@ _Noreturn void bench_fail(const char *format, ...) __attribute__((format(printf,
 size_t bench_check(ssize_t r, const char *what);
 
 uint64_t bench_ns(void);
+/* The same of this thread alone, for what never waits: what else the machine does is left out. */
+uint64_t bench_thread_ns(void);
 void bench_sleep_ms(unsigned ms);
 
 /* Binds this thread, and what it starts from now on, to one core; or to all again. */

@@ -81,10 +81,10 @@ static double maps(void *data)
 
 void bench_churn(void)
 {
-	static const struct bench_row time = {"churn-time", "random reads in 4 times the limit, 4 processes", "each its own plain map, no limit",
-					      "us", .aim = BENCH_REPORTED};
-	static const struct bench_row memory = {"churn-memory", "the same: what all have resident of the file", "each its own plain map, no limit",
-						"MiB", .aim = BENCH_REPORTED};
+	static const struct bench_row time = {"churn-time", "random reads in 4 times the limit, 4 processes",
+					      "each its own plain map, no limit", "us", .aim = BENCH_REPORTED};
+	static const struct bench_row memory = {"churn-memory", "the same: what all have resident of the file",
+						"each its own plain map, no limit", "MiB", .aim = BENCH_REPORTED};
 	struct churn churn = {0};
 	char option[64];
 

@@ -119,7 +119,7 @@ void bench_clients(void)
 	};
 #undef ROW
 	static const unsigned sizes[] = {1, 2, 4, 16, 100, 1000};
-	static const struct bench_row fall = {"clients-fall", "misses a second, as many clients as possible above", "the same server with 4", "1/s",
+	static const struct bench_row fall = {"clients-fall", "misses a second of the most clients above", "the same server with 4", "1/s",
 					      BENCH_AT_LEAST, 0.8};
 	static const struct bench_row bare_fall = {"clients-fall-bare", "the same of the bare server", "the same server with 4", "1/s",
 						   .aim = BENCH_REPORTED};

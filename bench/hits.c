@@ -77,7 +77,7 @@ static uint64_t follow_by_map(const uint64_t *map, const struct bench_walk *walk
 /* Nanoseconds for a read. */
 static double finish(const struct hits *hits, uint64_t start, uint64_t sum)
 {
-	uint64_t ns = bench_ns() - start;
+	uint64_t ns = bench_thread_ns() - start;
 
 	bench_check_sum(sum, hits->walk.sum, "hits");
 	return (double)ns / (double)hits->walk.n;
@@ -86,7 +86,7 @@ static double finish(const struct hits *hits, uint64_t start, uint64_t sum)
 static double by_cursor(void *data)
 {
 	const struct hits *hits = data;
-	uint64_t start = bench_ns();
+	uint64_t start = bench_thread_ns();
 
 	return finish(hits, start, read_by_cursor(hits->reader.cursor, &hits->walk));
 }
@@ -94,7 +94,7 @@ static double by_cursor(void *data)
 static double by_map(void *data)
 {
 	const struct hits *hits = data;
-	uint64_t start = bench_ns();
+	uint64_t start = bench_thread_ns();
 
 	return finish(hits, start, read_by_map(hits->map, &hits->walk));
 }
@@ -102,7 +102,7 @@ static double by_map(void *data)
 static double followed_by_cursor(void *data)
 {
 	const struct hits *hits = data;
-	uint64_t start = bench_ns();
+	uint64_t start = bench_thread_ns();
 
 	return finish(hits, start, follow_by_cursor(hits->reader.cursor, &hits->walk));
 }
@@ -110,7 +110,7 @@ static double followed_by_cursor(void *data)
 static double followed_by_map(void *data)
 {
 	const struct hits *hits = data;
-	uint64_t start = bench_ns();
+	uint64_t start = bench_thread_ns();
 
 	return finish(hits, start, follow_by_map(hits->map, &hits->walk));
 }
@@ -120,7 +120,7 @@ static double followed_by_map(void *data)
 static double run_by_cursor(void *data)
 {
 	const struct hits *hits = data;
-	uint64_t start = bench_ns(), sum = 0;
+	uint64_t start = bench_thread_ns(), sum = 0;
 
 	for (uint64_t i = 0; i < hits->walk.n; i++) {
 		const uint64_t *words;
@@ -137,7 +137,7 @@ static double run_by_cursor(void *data)
 static double run_by_pread(void *data)
 {
 	const struct hits *hits = data;
-	uint64_t start = bench_ns(), sum = 0, words[RUN];
+	uint64_t start = bench_thread_ns(), sum = 0, words[RUN];
 
 	for (uint64_t i = 0; i < hits->walk.n; i++) {
 		if (pread(hits->fd, words, sizeof(words), (off_t)hits->walk.places[i] * 8) != sizeof(words))
@@ -232,7 +232,8 @@ static double by_python(void *data)
 	char arguments[256];
 	double figure;
 
-	snprintf(arguments, sizeof(arguments), "%s %" PRIu64 " places %" PRIu64, hits->file.path, hits->file.n_words * 8 / N_LEASES, hits->walk.sum);
+	snprintf(arguments, sizeof(arguments), "%s %" PRIu64 " places %" PRIu64, hits->file.path, hits->file.n_words * 8 / N_LEASES,
+		 hits->walk.sum);
 	figure = run_python(arguments);
 	if (figure < 0)
 		bench_fail("the program in Python has failed");
@@ -282,9 +283,11 @@ static const struct bench_row pread_one = {
 static const struct bench_row pread_leases = {
 	"hit-pread-64-leases", "use and read 64 bytes at random over 64 leases", "pread of 64 bytes", "ns", BENCH_AT_MOST, 0.1};
 
-static void compare(const struct bench_row *row, bench_side *ours, bench_side *reference, struct hits *hits, uint64_t words, unsigned run)
+/* Reads in the first @words words, @run at a place, as often as @n says. */
+static void compare(const struct bench_row *row, bench_side *ours, bench_side *reference, struct hits *hits, uint64_t n, uint64_t words,
+		    unsigned run)
 {
-	bench_walk_make(&hits->walk, scale->reads, words, run);
+	bench_walk_make(&hits->walk, n, words, run);
 	bench_compare(row, ours, reference, hits);
 	bench_walk_free(&hits->walk);
 }
@@ -293,9 +296,9 @@ static void compare_one(struct hits *hits)
 {
 	bench_server_start(&hits->server, "--window-size=64M", NULL);
 	bench_reader_open(&hits->reader, &hits->server, &hits->file, 0);
-	compare(&one, by_cursor, by_map, hits, LEASE / 8, 1);
-	compare(&one_followed, followed_by_cursor, followed_by_map, hits, LEASE / 8, 1);
-	compare(&pread_one, run_by_cursor, run_by_pread, hits, LEASE / 8, RUN);
+	compare(&one, by_cursor, by_map, hits, scale->reads, LEASE / 8, 1);
+	compare(&one_followed, followed_by_cursor, followed_by_map, hits, scale->reads, LEASE / 8, 1);
+	compare(&pread_one, run_by_cursor, run_by_pread, hits, scale->reads, LEASE / 8, RUN);
 	bench_reader_close(&hits->reader);
 	bench_server_stop(&hits->server);
 }
@@ -308,12 +311,12 @@ static void compare_many(struct hits *hits)
 	snprintf(option, sizeof(option), "--window-size=%" PRIu64, words * 8 / N_LEASES);
 	bench_server_start(&hits->server, option, NULL);
 	bench_reader_open(&hits->reader, &hits->server, &hits->file, 0);
-	compare(&leases, by_cursor, by_map, hits, words, 1);
-	compare(&leases_followed, followed_by_cursor, followed_by_map, hits, words, 1);
-	compare(&pread_leases, run_by_cursor, run_by_pread, hits, words, RUN);
+	compare(&leases, by_cursor, by_map, hits, scale->reads, words, 1);
+	compare(&leases_followed, followed_by_cursor, followed_by_map, hits, scale->reads, words, 1);
+	compare(&pread_leases, run_by_cursor, run_by_pread, hits, scale->reads, words, RUN);
 	compare_python(hits);
 	bench_unpin();
-	compare(&threads, threads_by_cursor, threads_by_map, hits, words, 1);
+	compare(&threads, threads_by_cursor, threads_by_map, hits, scale->reads / N_THREADS, words, 1);
 	bench_reader_close(&hits->reader);
 	bench_server_stop(&hits->server);
 }

@@ -123,7 +123,8 @@ void bench_idle(void)
 	static const struct bench_row per_client = {"server-client", "resident bytes of the server for a client", NULL, "B", BENCH_AT_MOST,
 						    64 * 1024};
 	static const struct bench_row with = {"server-idle-client", "wake-ups a second with an idle client", NULL, "1/s", BENCH_AT_MOST, 1};
-	static const struct bench_row without = {"server-idle", "wake-ups a second without clients", NULL, "1/s", BENCH_AT_MOST, 0};
+	static const struct bench_row without = {"server-idle", "wake-ups a second without clients, while a file of theirs is still warm",
+						 NULL, "1/s", BENCH_AT_MOST, 0};
 	struct idle idle = {0};
 
 	bench_file_make(&idle.file, "regions", 2 * N_REGIONS * PAGE / MIB * MIB);

@@ -4,6 +4,7 @@
 
 #include "bench/bench.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -106,8 +107,9 @@ static json_t *json_of_figures(const double *figures, unsigned n)
 
 static json_t *json_of_result(const struct bench_result *result)
 {
-	json_t *row = json_pack("{s:s, s:s, s:s?, s:s, s:o}", "key", result->row.key, "what", result->row.what, "reference", result->row.reference,
-				"unit", result->row.unit, "ours", json_of_figures(result->ours, result->rounds));
+	json_t *row = json_pack("{s:s, s:s, s:s?, s:s, s:o}", "key", result->row.key, "what", result->row.what,
+				"reference", result->row.reference, "unit", result->row.unit,
+				"ours", json_of_figures(result->ours, result->rounds));
 
 	if (result->row.reference) {
 		json_object_set_new(row, "reference_figures", json_of_figures(result->reference, result->rounds));
@@ -132,8 +134,8 @@ static void print_json(FILE *stream, const struct machine *machine, const char *
 		json_array_append_new(rows, json_of_result(&results[i]));
 	for (unsigned i = 0; i < n_lines; i++)
 		json_array_append_new(notes, json_string(lines[i]));
-	root = json_pack("{s:s, s:{s:s, s:i, s:f, s:s}, s:o, s:o}", "commit", commit, "machine", "cpu", machine->cpu, "cores", (int)machine->cores,
-			 "memory_gib", machine->memory_gib, "kernel", machine->system.release, "rows", rows, "notes", notes);
+	root = json_pack("{s:s, s:{s:s, s:i, s:f, s:s}, s:o, s:o}", "commit", commit,
+			 "machine", "cpu", machine->cpu, "cores", (int)machine->cores, "memory_gib", machine->memory_gib, "kernel", machine->system.release, "rows", rows, "notes", notes);
 	if (!root || json_dumpf(root, stream, JSON_INDENT(2)) < 0)
 		bench_fail("the figures can't be written");
 	fputc('\n', stream);
@@ -175,9 +177,13 @@ static void print_page(FILE *stream, const struct machine *machine, const char *
 
 	results = bench_results(&n);
 	lines = bench_notes(&n_lines);
-	fprintf(stream, "# What `make bench` has measured\n\nCommit %s, on %s, %ld cores, %.0f GiB, Linux %s. Written by `make bench`; README.md says how to\n"
-			"read it. Each figure is the median of %u rounds, with the least and the most.\n\n",
+	fprintf(stream,
+		"# What `make bench` has measured\n\n"
+		"Commit %s, on %s, %ld cores, %.0f GiB, Linux %s. Written by `make bench`; README.md says how to\n"
+		"read it. Each figure is the median of %u rounds, with the least and the most.\n\n",
 		commit, machine->cpu, machine->cores, machine->memory_gib, machine->system.release, scale->rounds);
+	if (scale->is_short)
+		fprintf(stream, "**A short run, which shows that all of it works, and nothing of its speed.**\n\n");
 	fprintf(stream, "| what | reference | unit | smmapd | reference | ratio | to reach | |\n|---|---|---|---|---|---|---|---|\n");
 	for (unsigned i = 0; i < n; i++)
 		print_row(stream, &results[i]);

@@ -117,7 +117,8 @@ void bench_sequential(void)
 						"one plain map of the file", "us/MiB", BENCH_AT_MOST, 1.1};
 	static const struct bench_row advised = {"sequential-advised", "the same, after saying so (SMMAP_ADVISE_SEQUENTIAL)",
 						 "one plain map of the file", "us/MiB", BENCH_AT_MOST, 1.1};
-	static const struct bench_row cold = {"sequential-cold", "the same, cold", "read with 1 MiB blocks, cold", "us/MiB", BENCH_AT_MOST, 1.05};
+	static const struct bench_row cold = {"sequential-cold", "the same, cold", "read with 1 MiB blocks, cold", "us/MiB",
+					      BENCH_AT_MOST, 1.05};
 	struct sequence sequence = {0};
 
 	bench_file_make(&sequence.file, "large", scale->large_bytes);
