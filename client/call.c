@@ -147,13 +147,13 @@ static int run(struct call *call, struct connection *connection, struct message 
 		r = -ENOTCONN;
 	}
 
+	/* A server that lies may have answered before it was asked: then the call stays until that is handled. */
 	pthread_mutex_lock(&connection->lock);
-	if (!r)
-		await_answer(connection, call, deadline_ms + GRACE_MS);
+	await_answer(connection, call, r < 0 ? 0 : deadline_ms + GRACE_MS);
 	DL_DELETE(connection->calls, call);
 	pthread_mutex_unlock(&connection->lock);
 
-	if (r < 0)
+	if (!call->done && r < 0)
 		return r;
 	if (!call->done) {
 		/* It is stopped, or gone. Whatever it still answers nobody would read: it has to take all back. */

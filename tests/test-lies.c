@@ -8,6 +8,8 @@
 #include "config.h"
 
 #include "client/smmap-client.h"
+#include "client/client.h"
+#include "client/connection.h"
 #include "tests/harness.h"
 
 #include "proto/board.h"
@@ -19,6 +21,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -486,6 +489,99 @@ START_TEST(test_answered_twice)
 }
 END_TEST
 
+/* Makes no sound as long as the test wants. */
+static struct {
+	sem_t asked, go, end;
+} silence;
+
+/* The second lease is waited for; then the third is answered, of which it can't have heard, and the first is taken back for it. */
+static void answer_what_was_not_asked(struct liar *l, const struct message *request, struct message *answer)
+{
+	if (request->type != MESSAGE_LEASE || l->n_leases != 2)
+		return;
+	sem_post(&silence.asked);
+	ck_assert_int_eq(sem_wait(&silence.go), 0);
+	ck_assert_int_eq(board_claim(&l->board.slots[0], BOARD_SERVER), BOARD_CLAIM_WON);
+	answer->serial = request->serial + 1;
+	answer->leased.victims.n = 1;
+	answer->leased.victims.refs[0] = (struct slot_ref){.generation = (uint32_t)(atomic_load(&l->board.slots[0].state) >> 32)};
+	board_grant(&l->board.slots[answer->leased.lease.slot], 1);
+	say(answer);
+	answer->type = 0;
+	/* Nor does it read. */
+	ck_assert_int_eq(sem_wait(&silence.end), 0);
+}
+
+static void *use_second_window(void *data)
+{
+	smmap_cursor_use(data, WINDOW, 1);
+	return NULL;
+}
+
+static void *speak_later(void *data)
+{
+	(void)data;
+	poll(NULL, 0, 1000);
+	sem_post(&silence.go);
+	return NULL;
+}
+
+#define STACK_BYTES 65536
+
+/* Fills what the stack of the call was, waits until whoever might write there is done, and counts what was written. */
+static __attribute__((noinline)) size_t watch_stack(pthread_t writer)
+{
+	volatile unsigned char bytes[STACK_BYTES];
+	size_t n = 0;
+
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = 0xa5;
+	ck_assert_int_eq(pthread_join(writer, NULL), 0);
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		n += bytes[i] != 0xa5;
+	return n;
+}
+
+static __attribute__((noinline)) void use_again(void)
+{
+	smmap_cursor_use(cursor, WINDOW, 1);
+}
+
+/*
+ * A request finds the socket full, for good. When its time is nearly over its answer comes, and another thread is kept with that, by the same
+ * full socket, for longer than this one would wait.
+ */
+START_TEST(test_answer_to_unsent_request)
+{
+	struct smmap_cursor *second;
+	static const char filler[4096];
+	pthread_t reader, speaker;
+	int socket;
+
+	sem_init(&silence.asked, 0, 0);
+	sem_init(&silence.go, 0, 0);
+	sem_init(&silence.end, 0, 0);
+	start(answer_what_was_not_asked, 0, 500);
+	ck_assert_int_eq(smmap_cursor_open(&second, client, "file", 0), 0);
+	ck_assert_int_eq(smmap_cursor_use(cursor, 0, 1), 1);
+	smmap_cursor_unuse(cursor);
+	ck_assert_int_eq(pthread_create(&reader, NULL, use_second_window, second), 0);
+	ck_assert_int_eq(sem_wait(&silence.asked), 0);
+	socket = client->connection->socket;
+	while (channel_send(socket, filler, sizeof(filler), NULL, 0) == 0)
+		;
+	while (channel_send(socket, filler, 1, NULL, 0) == 0)
+		;
+	ck_assert_int_eq(pthread_create(&speaker, NULL, speak_later, NULL), 0);
+	use_again();
+	ck_assert_uint_eq(watch_stack(reader), 0);
+	ck_assert_int_eq(pthread_join(speaker, NULL), 0);
+	sem_post(&silence.end);
+	smmap_cursor_close(second);
+	stop();
+}
+END_TEST
+
 /* ---- what never ends ---- */
 
 static void reopen(struct liar *l, const struct message *request, struct message *answer)
@@ -621,7 +717,8 @@ int main(void)
 	Suite *suite = suite_create("lies");
 
 	HARNESS_CASE(suite, "leases", test_truth, test_impossible_leases, test_slot_in_use, test_pinned_victims, test_too_many_windows);
-	HARNESS_CASE(suite, "answers", test_wrong_types, test_impossible_openings, test_answered_twice);
+	HARNESS_CASE(suite, "answers", test_wrong_types, test_impossible_openings, test_answered_twice,
+		     test_answer_to_unsent_request);
 	HARNESS_CASE(suite, "without end", test_reopen_for_ever, test_end_that_moves, test_bell);
 	HARNESS_CASE(suite, "welcome", test_impossible_welcomes);
 	return harness_run(suite);
