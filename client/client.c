@@ -5,6 +5,7 @@
 
 #include "client/call.h"
 #include "client/connection.h"
+#include "client/connections.h"
 #include "proto/address.h"
 #include "proto/pulse.h"
 #include "proto/util.h"
@@ -31,7 +32,7 @@ static struct smmap_client *client_new(void)
 	if (!client)
 		return NULL;
 	atomic_init(&client->refs, 1);
-	client->process = connection_process();
+	client->process = connections_process();
 	pthread_mutex_init(&client->lock, NULL);
 	condition_init(&client->changed);
 	return client;
@@ -60,7 +61,7 @@ static void client_unrefp(struct smmap_client **client)
 
 int client_check(const struct smmap_client *client)
 {
-	return client->process == connection_process() ? 0 : -ECHILD;
+	return client->process == connections_process() ? 0 : -ECHILD;
 }
 
 uint64_t client_deadline(const struct smmap_client *client)

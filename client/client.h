@@ -18,7 +18,7 @@ struct message;
 
 struct smmap_client {
 	atomic_uint refs;
-	unsigned process; /* see connection_process() */
+	unsigned process; /* see connections_process() */
 	char socket[PATH_MAX];
 	char name[64];
 	uint64_t max_mapped;

@@ -3,89 +3,21 @@
 
 #include "client/connection.h"
 
+#include "client/connections.h"
 #include "client/guard.h"
-#include "client/smmap-client.h"
-#include "proto/address.h"
-#include "proto/hash.h"
+#include "client/handshake.h"
 #include "proto/pulse.h"
 #include "proto/util.h"
 
 #include <assert.h>
-#include <inttypes.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 
 /* A server that does not read for so long is stopped, and would throw this client out if it went on. */
 #define RELEASE_TIMEOUT_MS 1000
-
-/* ---- all connections: a child gives them up ---- */
-
-static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static struct connection *all;
-static unsigned process;
-
-static void before_fork(void)
-{
-	pthread_mutex_lock(&all_lock);
-}
-
-static void after_fork_in_parent(void)
-{
-	pthread_mutex_unlock(&all_lock);
-}
-
-/* The conversation is the parent's. Nothing else is touched: another thread of the parent may have been in the middle of it. */
-static void after_fork_in_child(void)
-{
-	struct connection *connection;
-
-	process++;
-	DL_FOREACH(all, connection)
-	{
-		close_fdp(&connection->socket);
-		close_fdp(&connection->bell);
-		board_forget(&connection->board);
-	}
-	all = NULL;
-	pthread_mutex_unlock(&all_lock);
-}
-
-static void watch_forks(void)
-{
-	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
-}
-
-void connections_count(const struct smmap_client *owner, struct smmap_stats *stats)
-{
-	struct connection *connection;
-
-	pthread_mutex_lock(&all_lock);
-	DL_FOREACH(all, connection)
-	{
-		if (connection->owner != owner)
-			continue;
-		pthread_mutex_lock(&connection->lock);
-		stats->leases += connection->leases.n_mapped;
-		stats->mapped_bytes += connection->leases.mapped_bytes;
-		if (connection_is_dead(connection))
-			stats->orphans += connection->leases.n_mapped;
-		stats->handles += connection->socket >= 0 ? 1 : 0;
-		stats->handles += connection->bell >= 0 ? 1 : 0;
-		pthread_mutex_unlock(&connection->lock);
-	}
-	pthread_mutex_unlock(&all_lock);
-}
-
-unsigned connection_process(void)
-{
-	return process;
-}
 
 /* ---- beginning ---- */
 
@@ -108,7 +40,7 @@ bool condition_wait(pthread_cond_t *condition, pthread_mutex_t *lock, uint64_t u
 
 static struct connection *connection_new(const struct connection_options *options)
 {
-	struct connection *connection = calloc(1, sizeof(*connection));
+	struct connection *connection = connections_are_watched() ? calloc(1, sizeof(*connection)) : NULL;
 
 	if (!connection)
 		return NULL;
@@ -121,27 +53,13 @@ static struct connection *connection_new(const struct connection_options *option
 	pthread_mutex_init(&connection->bell_lock, NULL);
 	condition_init(&connection->changed);
 
-	pthread_once(&once, watch_forks);
-	pthread_mutex_lock(&all_lock);
-	DL_APPEND(all, connection);
-	pthread_mutex_unlock(&all_lock);
+	connections_add(connection);
 	return connection;
-}
-
-/* With the lock of all connections: a fork comes before or after it, and the child knows what it has to close. */
-static void close_descriptors(struct connection *connection)
-{
-	close_fdp(&connection->socket);
-	close_fdp(&connection->bell);
 }
 
 static void connection_free(struct connection *connection)
 {
-	pthread_mutex_lock(&all_lock);
-	close_descriptors(connection);
-	DL_DELETE(all, connection);
-	pthread_mutex_unlock(&all_lock);
-
+	connections_remove(connection);
 	lease_table_deinit(&connection->leases);
 	board_deinit(&connection->board);
 	pulse_free(connection->pulse);
@@ -168,91 +86,6 @@ static void connection_unrefp(struct connection **connection)
 	connection_unref(*connection);
 }
 
-static int say_hello(struct connection *connection, const char *name)
-{
-	struct message message = {.type = MESSAGE_HELLO, .hello = {.version = PROTOCOL_VERSION, .name = text_of(name)}};
-	char bytes[MESSAGE_MAX_NAME + 64];
-	int length;
-
-	length = message_encode(&message, bytes, sizeof(bytes));
-	if (length < 0)
-		return -EINVAL;
-	return channel_send(connection->socket, bytes, (size_t)length, NULL, 0);
-}
-
-/* What a server of another version would have said, had it known. */
-static void complain_of_version(struct connection *connection, uint32_t version)
-{
-	snprintf(connection->complaint, sizeof(connection->complaint), "the server speaks version %" PRIu32 " of the protocol, the client version %d",
-		 version, PROTOCOL_VERSION);
-}
-
-/* Takes the three descriptors of a welcome; board and pulse are closed once they are mapped. */
-static int enter(struct connection *connection, const struct message_welcome *welcome, int *descriptors, bool guarded)
-{
-	int r;
-
-	if (welcome->version != PROTOCOL_VERSION) {
-		complain_of_version(connection, welcome->version);
-		return -EPROTO;
-	}
-	if (welcome->window_bytes < page_size() || welcome->window_bytes & (welcome->window_bytes - 1))
-		return -EPROTO;
-	connection->server = *welcome;
-	r = board_attach(&connection->board, welcome->n_slots, descriptors[0]);
-	if (r < 0)
-		return r;
-	r = pulse_attach(&connection->pulse, descriptors[1]);
-	if (r < 0)
-		return r;
-	connection->bell = take_fd(&descriptors[2]);
-	r = lease_table_init(&connection->leases, &connection->board, welcome->window_bytes);
-	return !r && guarded ? guard_new(&connection->leases.guard, &connection->board) : r;
-}
-
-static int handle_welcome(struct connection *connection, struct packet *packet, bool guarded)
-{
-	struct message message;
-	int r;
-
-	r = message_decode(&message, packet->bytes, packet->n_bytes);
-	if (r == -EBADMSG || (!r && message_descriptors(&message) != packet->n_descriptors)) {
-		snprintf(connection->complaint, sizeof(connection->complaint), "the server's answer to HELLO is not one of version %d of the protocol",
-			 PROTOCOL_VERSION);
-		return -EPROTO;
-	}
-	if (r < 0)
-		return r;
-	if (message.type == MESSAGE_ERROR) {
-		connection_keep_complaint(connection, &message.error);
-		return message_errno(&message.error);
-	}
-	return message.type == MESSAGE_WELCOME ? enter(connection, &message.welcome, packet->descriptors, guarded) : -EPROTO;
-}
-
-static int await_welcome(struct connection *connection, uint64_t deadline_ms, bool guarded)
-{
-	struct packet *packet = &connection->packet;
-	uint64_t now_ms = clock_ms();
-	int r;
-
-	r = channel_wait(connection->socket, POLLIN, (int)(deadline_ms > now_ms ? min_u64(deadline_ms - now_ms, INT_MAX) : 0));
-	if (r <= 0)
-		return r < 0 ? r : -EBUSY;
-	/* Where the server did not read what was sent, that comes before what it has said. */
-	r = channel_receive(connection->socket, packet);
-	if (r == -ECONNRESET)
-		r = channel_receive(connection->socket, packet);
-	if (r <= 0) {
-		packet_deinit(packet);
-		return r == 0 || r == -ECONNRESET ? -ENOTCONN : r;
-	}
-
-	r = handle_welcome(connection, packet, guarded);
-	packet_deinit(packet);
-	return r;
-}
-
 /* Signals are the program's: none is delivered to the library's thread. */
 static int start_thread(struct connection *connection)
 {
@@ -275,15 +108,7 @@ int connection_open(struct connection **new, const struct connection_options *op
 	connection = connection_new(options);
 	if (!connection)
 		return -ENOMEM;
-	connection->socket = address_connect(options->socket);
-	if (connection->socket < 0)
-		return connection->socket == -EAGAIN ? -EBUSY : connection->socket;
-
-	/* A server that turns this client away says so, and does not read what it sends. */
-	r = say_hello(connection, options->name);
-	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
-		return r;
-	r = await_welcome(connection, deadline_ms, options->guarded);
+	r = handshake(connection, options, deadline_ms);
 	memcpy(options->complaint, connection->complaint, COMPLAINT_SIZE);
 	if (r < 0)
 		return r;
@@ -375,13 +200,8 @@ void connection_leave(struct connection *connection)
 	pthread_mutex_lock(&connection->lock);
 	last = !--connection->n_entered && connection_is_dead(connection);
 	pthread_mutex_unlock(&connection->lock);
-	if (!last)
-		return;
-	pthread_mutex_lock(&all_lock);
-	pthread_mutex_lock(&connection->lock);
-	close_descriptors(connection);
-	pthread_mutex_unlock(&connection->lock);
-	pthread_mutex_unlock(&all_lock);
+	if (last)
+		connections_close_descriptors(connection);
 }
 
 /* ---- places ---- */

@@ -24,7 +24,6 @@
 struct call;
 struct pulse;
 struct smmap_client;
-struct smmap_stats;
 
 /* Room for what a server says with an error. */
 #define COMPLAINT_SIZE 512
@@ -32,7 +31,7 @@ struct smmap_stats;
 struct connection {
 	atomic_uint refs;
 	const struct smmap_client *owner; /* only to compare */
-	int socket; /* it and the bell are used by whoever has entered, see connection_enter() */
+	int socket; /* it and the bell are used by whoever has entered, see connection_enter(), and change with connections_lock() */
 	int bell;
 	const struct pulse *pulse;
 	struct board board;
@@ -57,7 +56,7 @@ struct connection {
 	pthread_mutex_t bell_lock; /* of whoever answers the bell */
 	struct packet bell_packet;
 
-	struct connection *prev, *next; /* all of this process */
+	struct connection *prev, *next; /* all of this process: client/connections.c */
 };
 
 /* How to connect. */
@@ -148,16 +147,7 @@ int connection_answer_bell(struct connection *connection);
 /* The bell's thread, which has entered; @data is the connection. */
 void *connection_listen(void *data);
 
-/* ---- of all connections of this process ---- */
-
-/* Adds up the leases, orphans, mapped bytes and descriptors of all connections of @owner. */
-void connections_count(const struct smmap_client *owner, struct smmap_stats *stats);
-
-/* A number that changes in a child after a fork. */
-unsigned connection_process(void);
-
 /* ---- time ---- */
-
 
 /* A condition whose waits end by that clock: then, at @until_ms, it returns false. */
 void condition_init(pthread_cond_t *condition);

@@ -33,23 +33,36 @@ int address_default(char *path, size_t size)
 	return print_path(path, size, ADDRESS_SYSTEM, "");
 }
 
-int address_connect(const char *path)
+int address_socket(void)
 {
-	_cleanup_(close_fdp) int fd = -1;
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int address_reach(int socket, const char *path)
+{
 	struct sockaddr_un address;
 	int length, r;
 
 	length = channel_address(&address, path);
 	if (length < 0)
 		return length;
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-
 	do
-		r = connect(fd, (struct sockaddr *)&address, (socklen_t)length);
+		r = connect(socket, (struct sockaddr *)&address, (socklen_t)length);
 	while (r < 0 && errno == EINTR);
 	if (r < 0)
 		return errno == ENOENT || errno == ECONNREFUSED || errno == ENOTDIR ? -ENOTCONN : -errno;
-	return take_fd(&fd);
+	return 0;
+}
+
+int address_connect(const char *path)
+{
+	_cleanup_(close_fdp) int fd = address_socket();
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = address_reach(fd, path);
+	return r < 0 ? r : take_fd(&fd);
 }

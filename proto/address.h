@@ -15,8 +15,14 @@
  */
 int address_default(char *path, size_t size);
 
+/* A socket that doesn't block, the caller's, or -errno. */
+int address_socket(void);
+
+/* Connects such a socket to the server at @path. 0, or an error as below. */
+int address_reach(int socket, const char *path);
+
 /*
- * Connects to the server at @path; the socket is the caller's, and doesn't block. -ENOTCONN if no server is there, -EAGAIN if it has too
+ * Both: connects to the server at @path; the socket is the caller's, and doesn't block. -ENOTCONN if no server is there, -EAGAIN if it has too
  * many waiting to be accepted, or another -errno.
  */
 int address_connect(const char *path);

@@ -8,6 +8,7 @@
 #include "client/smmap-client.h"
 #include "tests/harness.h"
 
+#include "client/client.h"
 #include "client/connection.h"
 #include "proto/channel.h"
 #include "proto/message.h"
@@ -401,6 +402,88 @@ START_TEST(test_descriptor_to_poll)
 }
 END_TEST
 
+#define FORKS 500
+
+static void *open_and_close(void *data)
+{
+	const atomic_bool *until = data;
+	struct smmap_client_options of_client = {.socket = server.socket};
+	struct smmap_client *another;
+	int r = 0;
+
+	while (!atomic_load(until) && !r) {
+		r = smmap_client_open(&another, &of_client);
+		if (!r)
+			smmap_client_close(another);
+	}
+	return (void *)(intptr_t)r;
+}
+
+/* A fork at any moment of a beginning or an end leaves a child nothing of it. */
+START_TEST(test_forks_meanwhile)
+{
+	atomic_bool until = false;
+	pthread_t thread;
+	void *result;
+	int before;
+
+	start();
+	before = harness_count_descriptors();
+	ck_assert_int_eq(pthread_create(&thread, NULL, open_and_close, &until), 0);
+	for (int i = 0; i < FORKS; i++)
+		assert_descriptors_of_child(before);
+	atomic_store(&until, true);
+	ck_assert_int_eq(pthread_join(thread, &result), 0);
+	ck_assert_int_eq((int)(intptr_t)result, 0);
+	harness_stop(&server);
+}
+END_TEST
+
+#define RECONNECTIONS 100
+
+static void *ask_for_stats(void *data)
+{
+	const atomic_bool *until = data;
+	uint64_t most = 0;
+
+	while (!atomic_load(until)) {
+		uint64_t n = count_handles();
+
+		most = n > most ? n : most;
+	}
+	return (void *)(uintptr_t)most;
+}
+
+/* Whoever asks for figures while a connection begins finds it there or not, and waits for nobody. */
+START_TEST(test_stats_meanwhile)
+{
+	atomic_bool until = false;
+	struct smmap_cursor *cursor;
+	pthread_t thread;
+	void *most;
+
+	start();
+	harness_make_file("file", 8 * WINDOW);
+	open_client(0, LONG_MS);
+	cursor = open_cursor("file");
+	ck_assert_int_eq(pthread_create(&thread, NULL, ask_for_stats, &until), 0);
+	for (int i = 0; i < RECONNECTIONS; i++) {
+		struct connection *connection = client_connection(client);
+
+		ck_assert_ptr_nonnull(connection);
+		connection_fail(connection);
+		connection_unref(connection);
+		ck_assert_int_eq(stand_on(cursor, (uint64_t)i % 8), 0);
+	}
+	atomic_store(&until, true);
+	ck_assert_int_eq(pthread_join(thread, &most), 0);
+	ck_assert_uint_eq((uintptr_t)most, 2);
+	smmap_cursor_close(cursor);
+	smmap_client_close(client);
+	harness_stop(&server);
+}
+END_TEST
+
 /* ---- signals ---- */
 
 static void on_alarm(int number)
@@ -680,7 +763,8 @@ int main(void)
 
 	HARNESS_CASE(suite, "away", test_deadline, test_stopped_server);
 	HARNESS_CASE(suite, "threads", test_deadline_of_each_thread, test_nobody_else_waits, test_closed_while_threads_wait);
-	HARNESS_CASE(suite, "descriptors", test_two_descriptors, test_descriptor_to_poll, test_no_descriptors);
+	HARNESS_CASE(suite, "descriptors", test_two_descriptors, test_descriptor_to_poll, test_no_descriptors,
+		     test_forks_meanwhile, test_stats_meanwhile);
 	HARNESS_CASE(suite, "signals", test_interrupted);
 	HARNESS_CASE(suite, "versions", test_other_version);
 	return harness_run(suite);
