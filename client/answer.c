@@ -16,7 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* More windows than any system has maps for. A lease of more would fill the memory here with their entries. */
+/* More windows than any system has maps for. A lease of more, on a whole file, would fill the memory here with their entries. */
 #define MAX_WINDOWS (1u << 20)
 
 /* ---- checking an answer ---- */
@@ -56,16 +56,21 @@ static bool is_plausible(const struct connection *connection, const struct messa
 	       !__builtin_add_overflow(leased->offset, leased->length, &end) && end <= leased->file_size;
 }
 
-/* Whether a plausible lease has all of what was asked for that the file has. */
-static bool covers(const struct message_leased *leased, const struct message_lease *asked)
+/* Whether a plausible lease is on the windows that were asked for, as far as the file has them, and on no more than were asked for ahead. */
+static bool fits(const struct connection *connection, const struct message_leased *leased, const struct message_lease *asked)
 {
-	uint64_t end;
+	uint64_t window_bytes = connection->server.window_bytes, leased_end = leased->offset + leased->length;
+	uint64_t end, ahead, most;
 
 	if (asked->offset >= leased->file_size)
 		return !leased->length;
 	if (__builtin_add_overflow(asked->offset, asked->length, &end))
 		end = UINT64_MAX;
-	return leased->offset <= asked->offset && leased->offset + leased->length >= min_u64(end, leased->file_size);
+	end = min_u64(end, leased->file_size);
+	if (__builtin_mul_overflow(asked->ahead, window_bytes, &ahead) ||
+	    __builtin_add_overflow(round_up(end, window_bytes), ahead, &most))
+		most = UINT64_MAX;
+	return leased->offset == round_down(asked->offset, window_bytes) && leased_end >= end && leased_end <= most;
 }
 
 /* Whether a message is an answer that can be acted on; @request is NULL if nobody waits for it any more. */
@@ -77,7 +82,7 @@ static bool makes_sense(const struct connection *connection, const struct messag
 	case MESSAGE_OPENED:
 		return message->opened.size <= INT64_MAX;
 	case MESSAGE_LEASED:
-		return is_plausible(connection, &message->leased) && (!request || covers(&message->leased, &request->lease));
+		return is_plausible(connection, &message->leased) && (!request || fits(connection, &message->leased, &request->lease));
 	default:
 		return message->type >= MESSAGE_ERROR;
 	}

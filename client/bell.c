@@ -14,6 +14,9 @@
 /* The most messages that are taken off the bell at once: the caller, who is woken again for more, is not kept for ever. */
 #define MESSAGES_AT_ONCE 64
 
+/* Room for a recall, however its numbers are written; of a larger packet there is nothing to understand. */
+#define RECALL_MAX_BYTES (MESSAGE_MAX_SLOTS * 18 + 64)
+
 /* There is no memory for what the bell says. What it has recalled is idle, and goes with all that is: that needs none. */
 static uint32_t unmap_all(struct connection *connection)
 {
@@ -32,17 +35,16 @@ static uint32_t unmap_all(struct connection *connection)
 /* Takes one message off the bell. 1 if there was one, and *@n more leases are gone; 0 if none waits; -ENOTCONN. */
 static int take_message(struct connection *connection, uint32_t *n)
 {
-	struct packet *packet = &connection->bell_packet;
+	char bytes[RECALL_MAX_BYTES];
 	struct message message;
 	int r;
 
-	r = channel_receive(connection->bell, packet);
+	r = channel_receive_bytes(connection->bell, bytes, sizeof(bytes));
 	if (r == -EAGAIN)
 		return 0;
-	packet_deinit(packet);
 	if (r <= 0)
 		return -ENOTCONN;
-	r = message_decode(&message, packet->bytes, packet->n_bytes);
+	r = message_decode(&message, bytes, (size_t)r);
 	if (r == -ENOMEM) {
 		*n += unmap_all(connection);
 		return 1;

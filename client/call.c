@@ -47,14 +47,14 @@ static int read_packet(struct connection *connection, uint64_t deadline_ms)
 	if (!pollfds[0].revents)
 		return 0;
 
-	r = channel_receive(connection->socket, &connection->packet);
+	r = channel_receive(connection->socket, connection->packet);
 	if (r == -EAGAIN)
 		return 0;
 	if (r > 0 || r == -EMFILE)
-		r = answer_handle(connection, &connection->packet, r == -EMFILE);
+		r = answer_handle(connection, connection->packet, r == -EMFILE);
 	else if (r == 0)
 		r = -ENOTCONN;
-	packet_deinit(&connection->packet);
+	packet_deinit(connection->packet);
 	return r;
 }
 

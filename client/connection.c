@@ -44,6 +44,11 @@ static struct connection *connection_new(const struct connection_options *option
 
 	if (!connection)
 		return NULL;
+	connection->packet = calloc(1, sizeof(*connection->packet));
+	if (!connection->packet) {
+		free(connection);
+		return NULL;
+	}
 	atomic_init(&connection->refs, 1);
 	connection->owner = options->owner;
 	connection->socket = -1;
@@ -66,6 +71,7 @@ static void connection_free(struct connection *connection)
 	pthread_cond_destroy(&connection->changed);
 	pthread_mutex_destroy(&connection->lock);
 	pthread_mutex_destroy(&connection->bell_lock);
+	free(connection->packet);
 	free(connection);
 }
 
@@ -200,8 +206,10 @@ void connection_leave(struct connection *connection)
 	pthread_mutex_lock(&connection->lock);
 	last = !--connection->n_entered && connection_is_dead(connection);
 	pthread_mutex_unlock(&connection->lock);
-	if (last)
-		connections_close_descriptors(connection);
+	if (!last)
+		return;
+	connections_close_descriptors(connection);
+	free(take_ptr(connection->packet));
 }
 
 /* ---- places ---- */

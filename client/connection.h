@@ -51,10 +51,9 @@ struct connection {
 	uint32_t last_serial;
 	bool reading; /* a thread is reading the socket */
 	char complaint[COMPLAINT_SIZE];
-	struct packet packet; /* of whoever is reading */
+	struct packet *packet; /* of whoever is reading; NULL when the last has left */
 
-	pthread_mutex_t bell_lock; /* of whoever answers the bell */
-	struct packet bell_packet;
+	pthread_mutex_t bell_lock; /* of whoever answers the bell: it is answered in the order in which it was rung */
 
 	struct connection *prev, *next; /* all of this process: client/connections.c */
 };

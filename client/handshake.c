@@ -105,11 +105,11 @@ static int receive_welcome(struct connection *connection, bool guarded)
 	int r;
 
 	/* Where the server did not read what was sent, that comes before what it has said. */
-	r = channel_receive(connection->socket, &connection->packet);
+	r = channel_receive(connection->socket, connection->packet);
 	if (r == -ECONNRESET)
-		r = channel_receive(connection->socket, &connection->packet);
+		r = channel_receive(connection->socket, connection->packet);
 	if (r > 0)
-		return handle_welcome(connection, &connection->packet, guarded);
+		return handle_welcome(connection, connection->packet, guarded);
 	if (r == -EMSGSIZE)
 		return -EPROTO;
 	return r == 0 || r == -ECONNRESET ? -ENOTCONN : r;
@@ -127,7 +127,7 @@ static int await_welcome(struct connection *connection, uint64_t deadline_ms, bo
 	r = receive_welcome(connection, guarded);
 	connections_unlock();
 	/* To close what is no memory may be to wait. */
-	packet_deinit(&connection->packet);
+	packet_deinit(connection->packet);
 	return r;
 }
 

@@ -93,6 +93,22 @@ int channel_receive(int socket, struct packet *packet)
 	return n > 0;
 }
 
+int channel_receive_bytes(int socket, void *bytes, size_t size)
+{
+	struct iovec iov = {.iov_base = bytes, .iov_len = size};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t n;
+
+	do
+		n = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	if (message.msg_flags & MSG_CTRUNC)
+		return -EPROTO;
+	return message.msg_flags & MSG_TRUNC ? -EMSGSIZE : (int)n;
+}
+
 int channel_wait(int socket, short events, int timeout_ms)
 {
 	struct pollfd pollfd = {.fd = socket, .events = events};

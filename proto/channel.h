@@ -41,6 +41,12 @@ int channel_send(int socket, const void *bytes, size_t n_bytes, const int *descr
  */
 int channel_receive(int socket, struct packet *packet);
 
+/*
+ * Receives one packet that may have no descriptors, of at most @size bytes. Its length, 0 at the end of the stream; -EAGAIN if none waits;
+ * -EMSGSIZE if it was larger; -EPROTO if it came with descriptors, which this process then never had; another -errno.
+ */
+int channel_receive_bytes(int socket, void *bytes, size_t size);
+
 /* Waits until @socket is ready for @events of poll(2), for @timeout_ms (-1: for ever). 1 if it is, 0 if not; -errno. */
 int channel_wait(int socket, short events, int timeout_ms);
 

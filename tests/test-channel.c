@@ -176,6 +176,32 @@ START_TEST(test_sizes)
 }
 END_TEST
 
+/* Where none may come, none is ever there to be closed. */
+START_TEST(test_bytes_alone)
+{
+	char room[100];
+	int before;
+
+	start();
+	before = harness_count_descriptors();
+	ck_assert_int_eq(channel_receive_bytes(theirs, room, sizeof(room)), -EAGAIN);
+	ck_assert_int_eq(channel_send(ours, bytes, sizeof(room), NULL, 0), 0);
+	ck_assert_int_eq(channel_send(ours, bytes, sizeof(room) + 1, NULL, 0), 0);
+	ck_assert_int_eq(channel_send(ours, bytes, 5, &ours, 1), 0);
+	ck_assert_int_eq(channel_send(ours, bytes, 5, NULL, 0), 0);
+	ck_assert_int_eq(channel_receive_bytes(theirs, room, sizeof(room)), sizeof(room));
+	ck_assert_mem_eq(room, bytes, sizeof(room));
+	ck_assert_int_eq(channel_receive_bytes(theirs, room, sizeof(room)), -EMSGSIZE);
+	ck_assert_int_eq(channel_receive_bytes(theirs, room, sizeof(room)), -EPROTO);
+	ck_assert_int_eq(harness_count_descriptors(), before);
+	ck_assert_int_eq(channel_receive_bytes(theirs, room, sizeof(room)), 5);
+	close_fdp(&ours);
+	ck_assert_int_eq(channel_receive_bytes(theirs, room, sizeof(room)), 0);
+	stop();
+	ck_assert_int_eq(channel_receive_bytes(-1, room, sizeof(room)), -EBADF);
+}
+END_TEST
+
 START_TEST(test_end)
 {
 	start();
@@ -335,7 +361,7 @@ Suite *suite(void)
 {
 	Suite *s = suite_create("channel");
 
-	HARNESS_CASE(s, "packets", test_descriptors, test_too_many_descriptors, test_sizes);
+	HARNESS_CASE(s, "packets", test_descriptors, test_too_many_descriptors, test_sizes, test_bytes_alone);
 	HARNESS_CASE(s, "ends", test_end, test_reset, test_full, test_no_descriptor_left, test_wait, test_wait_interrupted);
 	HARNESS_CASE(s, "address", test_address);
 	return s;
