@@ -177,6 +177,9 @@ static int set_options(struct smmap_client *client, const struct smmap_client_op
 	if (options->flags & ~(SMMAP_NO_THREAD | SMMAP_GUARD_SIGBUS))
 		return -EINVAL;
 	if (options->name && strlen(name) >= sizeof(client->name))
+	for (size_t i = 0; i < sizeof(options->reserved) / sizeof(options->reserved[0]); i++)
+		if (options->reserved[i])
+			return -EINVAL;
 		return -EINVAL;
 	snprintf(client->name, sizeof(client->name), "%s", name);
 

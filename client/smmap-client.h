@@ -69,6 +69,7 @@ struct smmap_client_options {
 	uint32_t deadline_ms; /* how long a call waits for room, or for a server that is away. Default: 5000 */
 	uint32_t flags;       /* SMMAP_NO_THREAD, SMMAP_GUARD_SIGBUS */
 };
+	uint64_t reserved[8]; /* 0: for what later versions add, else -EINVAL */
 
 /* What a client and its server hold. Sizes are in bytes. */
 struct smmap_stats {
@@ -87,6 +88,7 @@ struct smmap_stats {
 	uint64_t server_handles;
 	uint64_t server_maps;
 };
+	uint64_t reserved[16];        /* 0: for what later versions add */
 
 /* The piece of a file that a cursor's lease has mapped: it may reach further in both directions than what was asked for. */
 struct smmap_region {
@@ -116,7 +118,7 @@ const char *smmap_strerror(int error);
 /*
  * Connects to the server and stores a client in *@client, which the caller closes. @options may be NULL. Opening doesn't wait for a
  * server: -ENOTCONN if none is there; -ETIMEDOUT if one is there, but has no room for another client; -EDQUOT if the user has as many
- * as one may. Also -EINVAL for unknown flags or a name that is too long, -ENAMETOOLONG for such a socket, -EPROTO for a server of
+ * as one may. Also -EINVAL for unknown flags, a reserved field that is not 0, or a name that is too long, -ENAMETOOLONG for such a socket, -EPROTO for a server of
  * another version, -ENOMEM, -EMFILE, and what socket(2) and pthread_create(3) return.
  */
 int smmap_client_open(struct smmap_client **client, const struct smmap_client_options *options);

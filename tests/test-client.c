@@ -93,6 +93,11 @@ START_TEST(test_options)
 	options.flags = 4;
 	ck_assert_int_eq(smmap_client_open(&client, &options), -EINVAL);
 	options.flags = 0;
+	for (size_t i = 0; i < sizeof(options.reserved) / sizeof(options.reserved[0]); i++) {
+		options.reserved[i] = 1;
+		ck_assert_int_eq(smmap_client_open(&client, &options), -EINVAL);
+		options.reserved[i] = 0;
+	}
 	options.name = long_name;
 	ck_assert_int_eq(smmap_client_open(&client, &options), -EINVAL);
 	long_name[63] = '\0';
