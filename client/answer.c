@@ -83,6 +83,9 @@ static bool makes_sense(const struct connection *connection, const struct messag
 		return message->opened.size <= INT64_MAX;
 	case MESSAGE_LEASED:
 		return is_plausible(connection, &message->leased) && (!request || fits(connection, &message->leased, &request->lease));
+	case MESSAGE_WELCOME:
+	case MESSAGE_RECALL:
+		return false;
 	default:
 		return message->type >= MESSAGE_ERROR;
 	}
@@ -198,9 +201,7 @@ static void complete(struct connection *connection, struct call *call, const str
 		connection_keep_complaint(connection, &message->error);
 	}
 	if (message->type == MESSAGE_FIGURES) {
-		if (rows->length > call->rows_size)
-			call->error = -EPROTO;
-		else if (rows->length)
+		if (rows->length)
 			memcpy(call->rows, rows->data, rows->length);
 		rows->data = call->rows;
 	}
@@ -225,6 +226,8 @@ static struct call *find_call(struct connection *connection, uint32_t serial)
 static int act(struct connection *connection, const struct message *message, struct packet *packet, struct call *call)
 {
 	if (!makes_sense(connection, message, call ? call->request : NULL))
+		return -EPROTO;
+	if (message->type == MESSAGE_FIGURES && call && message->figures.rows.length > call->rows_size)
 		return -EPROTO;
 	if (message->type == MESSAGE_LEASED)
 		return take_lease(connection, &message->leased, &packet->descriptors[0], call);

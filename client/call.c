@@ -85,7 +85,7 @@ static void await_answer(struct connection *connection, struct call *call, uint6
 
 /* ---- asking ---- */
 
-/* Sends a request; where the socket is full, waits until @deadline_ms. 0 or -errno. */
+/* Sends a request; where the socket is full, waits until @deadline_ms. 0; -ENOTCONN if nobody reads it; or -errno. */
 static int send_request(struct connection *connection, const struct message *request, int descriptor, uint64_t deadline_ms)
 {
 	char bytes[MESSAGE_MAX_TEXT + 64];
@@ -102,27 +102,36 @@ static int send_request(struct connection *connection, const struct message *req
 		if (r != -EAGAIN)
 			return r;
 		if (now_ms >= deadline_ms)
-			return -ETIMEDOUT;
+			return -ENOTCONN;
 		r = channel_wait(connection->socket, POLLOUT, (int)min_u64(deadline_ms - now_ms, INT_MAX));
 		if (r < 0)
 			return r;
 	}
 }
 
-/* Keeps the client's own cache in its bounds: before a lease, so that there is a slot, and after it. */
-static void trim(struct connection *connection)
+/* Before a lease: sees to it that there is a slot. */
+static void make_slot(struct connection *connection)
 {
-	uint32_t most = connection->board.n_slots;
+	uint32_t n_slots = connection->board.n_slots;
 	bool needed;
 
 	pthread_mutex_lock(&connection->lock);
-	if (connection->leases.n_mapped == most)
-		most -= most / SLOTS_SHARE;
-	needed = connection->leases.superseded || connection->leases.mapped_bytes > connection->max_mapped ||
-		 connection->leases.n_mapped > most;
+	needed = connection->leases.n_mapped == n_slots;
 	pthread_mutex_unlock(&connection->lock);
 	if (needed)
-		connection_trim(connection, connection->max_mapped, most);
+		connection_trim(connection, UINT64_MAX, n_slots - n_slots / SLOTS_SHARE);
+}
+
+/* After a lease: keeps the client's own cache in its bounds. */
+static void trim(struct connection *connection)
+{
+	bool needed;
+
+	pthread_mutex_lock(&connection->lock);
+	needed = connection->leases.superseded || connection->leases.mapped_bytes > connection->max_mapped;
+	pthread_mutex_unlock(&connection->lock);
+	if (needed)
+		connection_trim(connection, connection->max_mapped, UINT32_MAX);
 }
 
 static int run(struct call *call, struct connection *connection, struct message *request, int descriptor, uint64_t deadline_ms)
@@ -131,7 +140,7 @@ static int run(struct call *call, struct connection *connection, struct message 
 	int r;
 
 	if (lease)
-		trim(connection);
+		make_slot(connection);
 
 	pthread_mutex_lock(&connection->lock);
 	connection->complaint[0] = '\0';

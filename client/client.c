@@ -19,7 +19,7 @@
 /* 64 bits have room for whatever the server allows; 32 don't. */
 #define DEFAULT_MAX_MAPPED (sizeof(void *) > 4 ? UINT64_MAX : UINT64_C(1) << 30)
 
-/* How long to wait between two attempts to reach a server that is away: from, and at most. */
+/* How long to wait between two attempts to reach a server that is away, or goes as soon as it is there: from, and at most. */
 #define RETRY_FIRST_MS 10
 #define RETRY_MOST_MS  100
 
@@ -112,6 +112,7 @@ static int replace(struct smmap_client *client, uint64_t deadline_ms)
 	if (!r && client->connection) {
 		connection_unref(client->connection);
 		client->connection = take_ptr(new);
+		client->connected_ms = clock_ms();
 	}
 	if (new)
 		connection_close(new);
@@ -120,22 +121,22 @@ static int replace(struct smmap_client *client, uint64_t deadline_ms)
 	return r;
 }
 
-/* Tries until the deadline. With the lock, which is left meanwhile. */
+/* Tries until the deadline, and once in any case. With the lock, which is left meanwhile. */
 static int reconnect(struct smmap_client *client, uint64_t deadline_ms)
 {
-	uint64_t pause_ms = RETRY_FIRST_MS, now_ms;
-	bool again;
-	int r;
+	uint64_t pause_ms = RETRY_FIRST_MS, next_ms = client->connected_ms + RETRY_FIRST_MS;
+	int r = -ENOTCONN;
 
 	client->connecting = true;
 	do {
+		if (clock_ms() < next_ms)
+			condition_wait(&client->changed, &client->lock, min_u64(next_ms, deadline_ms));
+		if (!client->connection)
+			break;
 		r = replace(client, deadline_ms);
-		now_ms = clock_ms();
-		again = (r == -ENOTCONN || r == -EBUSY) && now_ms < deadline_ms && client->connection;
-		if (again)
-			condition_wait(&client->changed, &client->lock, min_u64(now_ms + pause_ms, deadline_ms));
+		next_ms = clock_ms() + pause_ms;
 		pause_ms = min_u64(pause_ms * 2, RETRY_MOST_MS);
-	} while (again && client->connection);
+	} while ((r == -ENOTCONN || r == -EBUSY) && clock_ms() < deadline_ms && client->connection);
 	client->connecting = false;
 	pthread_cond_broadcast(&client->changed);
 	return r == -EBUSY ? -ENOTCONN : r;
@@ -176,10 +177,10 @@ static int set_options(struct smmap_client *client, const struct smmap_client_op
 
 	if (options->flags & ~(SMMAP_NO_THREAD | SMMAP_GUARD_SIGBUS))
 		return -EINVAL;
-	if (options->name && strlen(name) >= sizeof(client->name))
 	for (size_t i = 0; i < sizeof(options->reserved) / sizeof(options->reserved[0]); i++)
 		if (options->reserved[i])
 			return -EINVAL;
+	if (options->name && strlen(name) >= sizeof(client->name))
 		return -EINVAL;
 	snprintf(client->name, sizeof(client->name), "%s", name);
 

@@ -30,6 +30,7 @@ struct smmap_client {
 	pthread_cond_t changed;
 	struct connection *connection; /* NULL once the client is closed */
 	bool connecting;               /* a thread replaces the connection, which is dead */
+	uint64_t connected_ms;         /* when the connection was made, by clock_ms() */
 	_Alignas(8) _Atomic uint64_t n_files;
 	_Alignas(8) _Atomic uint64_t n_handles;
 	_Alignas(8) _Atomic uint64_t hits;

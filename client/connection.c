@@ -219,31 +219,19 @@ static struct board_slot *slot_of(const struct connection *connection, uint32_t 
 	return &connection->board.slots[slot];
 }
 
-/* Lets go of a lease that is of no use any more, unless it is pinned. */
-static void discard_lease(struct connection *connection, uint32_t slot)
-{
-	struct discards discards;
-
-	discards.slots.n = 0;
-	pthread_mutex_lock(&connection->lock);
-	if (connection->leases.leases[slot].mapped)
-		lease_table_discard(&connection->leases, &connection->leases.leases[slot], &discards);
-	pthread_mutex_unlock(&connection->lock);
-	connection_discard(connection, &discards);
-}
-
 bool connection_find(struct connection *connection, uint64_t file, uint64_t begin, uint64_t end, struct place *place)
 {
 	struct board_slot *slot;
 	struct lease *lease;
-	bool pinned = false, stale = false;
+	struct discards discards;
+	bool pinned = false;
 
+	discards.slots.n = 0;
 	pthread_mutex_lock(&connection->lock);
 	lease = lease_table_find(&connection->leases, file, begin, end);
 	if (lease) {
 		slot = slot_of(connection, lease->ref.slot);
 		pinned = board_pin(slot, lease->ref.generation, pulse_second(connection->pulse));
-		stale = !pinned && board_is_stale(slot);
 		*place = (struct place){
 			.slot = lease->ref.slot,
 			.generation = lease->ref.generation,
@@ -251,11 +239,13 @@ bool connection_find(struct connection *connection, uint64_t file, uint64_t begi
 			.begin = lease->offset,
 			.end = lease->offset + lease->length,
 		};
+		/* It is of no use any more. */
+		if (!pinned && board_is_stale(slot))
+			lease_table_discard(&connection->leases, lease, &discards);
 	}
 	pthread_mutex_unlock(&connection->lock);
 
-	if (stale)
-		discard_lease(connection, place->slot);
+	connection_discard(connection, &discards);
 	return pinned;
 }
 

@@ -76,14 +76,17 @@ static void file_free(struct file *file)
 	free(file);
 }
 
-/* Tells the server that nobody here needs the file any more. If that fails the server has forgotten it already, or will. */
+/*
+ * Tells the server that nobody here needs the file any more. If that fails the server has forgotten it already, or will. There is nothing to
+ * wait for: a server that does not answer at once is stopped.
+ */
 static void say_close(struct file *file)
 {
 	struct message request = {.type = MESSAGE_CLOSE, .close = {.file = file->id}};
 	struct call call = {0};
 
 	if (file->connection && !connection_is_dead(file->connection))
-		call_run(&call, file->connection, &request, -1, client_deadline(file->client));
+		call_run(&call, file->connection, &request, -1, clock_ms());
 }
 
 struct file *file_ref(struct file *file)

@@ -22,7 +22,8 @@
  *   -EAGAIN     the library's thread could not be started
  *   -EBADF      the descriptor is not open for reading only
  *   -EINVAL     an argument is out of range, or the file is not a regular file
- *   -EPROTO     the server is one of another version: smmap_client_complaint() tells which
+ *   -EPROTO     the server is one of another version, or makes no sense: smmap_client_complaint() tells which version,
+ *               where the client was open before
  *
  * A client may be used by many threads at once; a cursor, and the buffers on it, by one thread at a time. Every pointer is
  * checked for NULL where that is said; elsewhere NULL is -EINVAL.
@@ -68,8 +69,8 @@ struct smmap_client_options {
 	                       * on 64 bits, 1 GiB on 32 */
 	uint32_t deadline_ms; /* how long a call waits for room, or for a server that is away. Default: 5000 */
 	uint32_t flags;       /* SMMAP_NO_THREAD, SMMAP_GUARD_SIGBUS */
-};
 	uint64_t reserved[8]; /* 0: for what later versions add, else -EINVAL */
+};
 
 /* What a client and its server hold. Sizes are in bytes. */
 struct smmap_stats {
@@ -87,8 +88,8 @@ struct smmap_stats {
 	uint64_t server_memory_bytes; /* what all clients of the server together use of them now */
 	uint64_t server_handles;
 	uint64_t server_maps;
-};
 	uint64_t reserved[16];        /* 0: for what later versions add */
+};
 
 /* The piece of a file that a cursor's lease has mapped: it may reach further in both directions than what was asked for. */
 struct smmap_region {
@@ -148,9 +149,9 @@ int smmap_client_get_fd(struct smmap_client *client);
 int smmap_client_dispatch(struct smmap_client *client);
 
 /*
- * Copies what the server said with the error that the last call on this client met into @to (@size bytes, always ended by a zero
- * byte, cut if need be): which limit, how much of it is used, who holds it. Empty if the server was not asked, or said nothing. Returns
- * the length copied.
+ * Copies what the server said with the error that the last call which needed it on this client met into @to (@size bytes, always ended by a
+ * zero byte, cut if need be): which limit, how much of it is used, who holds it. Empty if it said nothing; a call that fails before the
+ * server is needed, by its arguments for instance, leaves what was there. Returns the length copied.
  */
 size_t smmap_client_complaint(struct smmap_client *client, char *to, size_t size);
 

@@ -505,6 +505,60 @@ START_TEST(test_answered_twice)
 }
 END_TEST
 
+/* Says something to nobody before it answers, once. */
+static void say_something_to_nobody(struct liar *l, const struct message *request, struct message *answer)
+{
+	struct message message = {.type = wrong_type, .serial = UINT32_MAX};
+
+	(void)answer;
+	if (request->type == MESSAGE_LEASE && l->n_connections == 1)
+		say(&message);
+}
+
+/* What could be the late answer to a call that is over is fine; what answers no call ends the connection, and the call goes on with another. */
+START_TEST(test_unasked)
+{
+	static const struct {
+		uint32_t type;
+		int n_connections;
+	} cases[] = {{MESSAGE_CLOSED, 1}, {MESSAGE_FREED, 1}, {MESSAGE_REOPEN, 1}, {MESSAGE_WELCOME, 2}, {MESSAGE_RECALL, 2}, {MESSAGE_HELLO, 2}};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		wrong_type = cases[i].type;
+		start(say_something_to_nobody, 0, 0);
+		ck_assert_int_eq(smmap_cursor_use(cursor, 0, 1), 1);
+		ck_assert_int_eq(liar.n_connections, cases[i].n_connections);
+		stop();
+		ck_assert_int_eq(unlink(socket_path), 0);
+	}
+}
+END_TEST
+
+static void answer_with_figures(struct liar *l, const struct message *request, struct message *answer)
+{
+	(void)l;
+	if (request->type != MESSAGE_STATUS)
+		return;
+	answer->type = MESSAGE_FIGURES;
+	answer->figures.rows = text_of("rows");
+}
+
+/* More rows than the caller has room for. */
+START_TEST(test_too_many_rows)
+{
+	struct message request = {.type = MESSAGE_STATUS}, said;
+	struct smmap_stats stats;
+	char rows[4];
+
+	start(answer_with_figures, 0, 0);
+	ck_assert_int_eq(client_ask(client, &request, &said, rows, sizeof(rows)), 0);
+	ck_assert_mem_eq(rows, "rows", sizeof(rows));
+	ck_assert_int_eq(client_ask(client, &request, &said, rows, sizeof(rows) - 1), -EPROTO);
+	ck_assert_int_eq(smmap_client_stats(client, &stats), -ENOTCONN);
+	stop();
+}
+END_TEST
+
 /* Makes no sound as long as the test wants. */
 static struct {
 	sem_t asked, go, end;
@@ -612,6 +666,28 @@ START_TEST(test_reopen_for_ever)
 {
 	start(reopen, 0, 100);
 	ck_assert_int_eq(smmap_cursor_use(cursor, 0, 1), -ETIMEDOUT);
+	stop();
+}
+END_TEST
+
+static void go(struct liar *l, const struct message *request, struct message *answer)
+{
+	if (request->type != MESSAGE_LEASE)
+		return;
+	shutdown(l->socket, SHUT_RDWR);
+	l->taken[answer->leased.lease.slot] = false;
+	answer->type = 0;
+}
+
+#define SHORT_MS 300
+
+/* A server that goes at each request, and is there again, is not asked without a pause. */
+START_TEST(test_gone_for_ever)
+{
+	start(go, 0, SHORT_MS);
+	ck_assert_int_eq(smmap_cursor_use(cursor, 0, 1), -ENOTCONN);
+	ck_assert_int_gt(liar.n_connections, 1);
+	ck_assert_int_le(liar.n_connections, 2 + SHORT_MS / 10);
 	stop();
 }
 END_TEST
@@ -737,9 +813,9 @@ int main(void)
 	Suite *suite = suite_create("lies");
 
 	HARNESS_CASE(suite, "leases", test_truth, test_impossible_leases, test_slot_in_use, test_pinned_victims, test_too_many_windows);
-	HARNESS_CASE(suite, "answers", test_wrong_types, test_impossible_openings, test_answered_twice,
+	HARNESS_CASE(suite, "answers", test_wrong_types, test_impossible_openings, test_unasked, test_too_many_rows, test_answered_twice,
 		     test_answer_to_unsent_request);
-	HARNESS_CASE(suite, "without end", test_reopen_for_ever, test_end_that_moves, test_bell);
+	HARNESS_CASE(suite, "without end", test_reopen_for_ever, test_gone_for_ever, test_end_that_moves, test_bell);
 	HARNESS_CASE(suite, "welcome", test_impossible_welcomes);
 	return harness_run(suite);
 }

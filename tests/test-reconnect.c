@@ -173,6 +173,45 @@ START_TEST(test_stopped_server)
 }
 END_TEST
 
+/* It does not even read. */
+START_TEST(test_full_socket)
+{
+	struct smmap_cursor *cursor, *other;
+	static const char filler[4096];
+	struct smmap_stats stats;
+	uint64_t began_ms;
+
+	start();
+	harness_make_file("file", 8 * WINDOW);
+	open_client(0, DEADLINE_MS);
+	cursor = open_cursor("file");
+	other = open_cursor("file");
+	ck_assert_int_eq(kill(server.pid, SIGSTOP), 0);
+	while (channel_send(client->connection->socket, filler, sizeof(filler), NULL, 0) == 0)
+		;
+	while (channel_send(client->connection->socket, filler, 1, NULL, 0) == 0)
+		;
+	assert_fails_at_deadline(cursor, 0);
+	ck_assert_int_eq(smmap_client_stats(client, &stats), -ENOTCONN);
+	ck_assert_int_eq(kill(server.pid, SIGCONT), 0);
+	ck_assert_int_eq(stand_on(cursor, 0), 0);
+	smmap_cursor_close(other);
+	smmap_cursor_close(cursor);
+	smmap_client_close(client);
+
+	/* Nor does closing wait for it until the deadline. */
+	open_client(0, LONG_MS);
+	cursor = open_cursor("file");
+	ck_assert_int_eq(kill(server.pid, SIGSTOP), 0);
+	began_ms = clock_ms();
+	smmap_cursor_close(cursor);
+	ck_assert_uint_le(clock_ms() - began_ms, LATE_MS);
+	smmap_client_close(client);
+	ck_assert_int_eq(kill(server.pid, SIGCONT), 0);
+	harness_stop(&server);
+}
+END_TEST
+
 /* ---- threads ---- */
 
 #define THREADS 8
@@ -761,7 +800,7 @@ int main(void)
 {
 	Suite *suite = suite_create("reconnect");
 
-	HARNESS_CASE(suite, "away", test_deadline, test_stopped_server);
+	HARNESS_CASE(suite, "away", test_deadline, test_stopped_server, test_full_socket);
 	HARNESS_CASE(suite, "threads", test_deadline_of_each_thread, test_nobody_else_waits, test_closed_while_threads_wait);
 	HARNESS_CASE(suite, "descriptors", test_two_descriptors, test_descriptor_to_poll, test_no_descriptors,
 		     test_forks_meanwhile, test_stats_meanwhile);
