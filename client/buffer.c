@@ -113,8 +113,7 @@ int smmap_buffer_at(struct smmap_buffer *buffer, int64_t index)
 		return n < 0 ? (int)n : -ESTALE;
 	data = smmap_cursor_data(buffer->cursor);
 	byte = *data;
-	/* If that was the guard's, the next use says so. */
-	return cursor_is_blanked(buffer->cursor) ? (int)smmap_cursor_use(buffer->cursor, offset, 1) : byte;
+	return cursor_is_blanked(buffer->cursor) ? cursor_let_go(buffer->cursor) : byte;
 }
 
 ssize_t smmap_buffer_read(struct smmap_buffer *buffer, void *to, int64_t from, int64_t until)

@@ -21,15 +21,6 @@ int cursor_check(const struct smmap_cursor *cursor)
 	return cursor ? client_check(cursor->client) : -EINVAL;
 }
 
-static struct smmap_cursor *cursor_new(struct smmap_client *client)
-{
-	struct smmap_cursor *cursor = calloc(1, sizeof(*cursor));
-
-	if (cursor)
-		cursor->client = client_ref(client);
-	return cursor;
-}
-
 static int cursor_open(struct smmap_cursor **cursor, struct smmap_client *client, const char *path, int fd, uint32_t flags)
 {
 	_cleanup_(file_unrefp) struct file *file = NULL;
@@ -46,9 +37,10 @@ static int cursor_open(struct smmap_cursor **cursor, struct smmap_client *client
 			return r;
 	}
 
-	*cursor = cursor_new(client);
+	*cursor = calloc(1, sizeof(**cursor));
 	if (!*cursor)
 		return -ENOMEM;
+	(*cursor)->client = client_ref(client);
 	(*cursor)->file = take_ptr(file);
 	(*cursor)->whole = flags & SMMAP_WHOLE_FILE;
 	return 0;
@@ -116,9 +108,11 @@ int smmap_cursor_assign(struct smmap_cursor *cursor, const struct smmap_cursor *
 		r = cursor_check(from);
 	if (r < 0 || cursor == from)
 		return r;
+	r = cursor_let_go(cursor);
+	if (r < 0)
+		return r;
 	before = *cursor;
 	become(cursor, from);
-	smmap_cursor_unuse(&before);
 	file_unref(before.file);
 	client_unref(before.client);
 	return 0;
@@ -131,9 +125,17 @@ bool cursor_is_blanked(const struct smmap_cursor *cursor)
 	return cursor->connection && connection_is_blanked(cursor->connection, &cursor->place);
 }
 
-/*
- * Whether a range is inside of the lease where the cursor stands. A size of 0 asks for what the lease has.
- */
+int cursor_let_go(struct smmap_cursor *cursor)
+{
+	smmap_cursor_unuse(cursor);
+	if (!cursor->blanked)
+		return 0;
+	cursor->blanked = false;
+	cursor->doubts = true;
+	return -ESTALE;
+}
+
+/* Whether a range is inside of the lease where the cursor stands. A size of 0 asks for what the lease has. */
 static bool stays(const struct smmap_cursor *cursor, uint64_t offset, size_t size)
 {
 	const struct place *place = &cursor->place;
@@ -174,12 +176,9 @@ ssize_t(smmap_cursor_use)(struct smmap_cursor *cursor, uint64_t offset, size_t s
 	if (stays(cursor, offset, size))
 		return stand(cursor, offset, size ? size : (size_t)min_u64(cursor->place.end - offset, SSIZE_MAX));
 
-	smmap_cursor_unuse(cursor);
-	if (cursor->blanked) {
-		cursor->blanked = false;
-		cursor->doubts = true;
-		return -ESTALE;
-	}
+	r = cursor_let_go(cursor);
+	if (r < 0)
+		return r;
 	n = cursor_move(cursor, offset, size);
 	return n > 0 ? stand(cursor, offset, (size_t)n) : n;
 }

@@ -25,6 +25,9 @@ struct smmap_cursor {
 /* Whether what was read where it stands may have been zeros that the guard put there. */
 bool cursor_is_blanked(const struct smmap_cursor *cursor);
 
+/* Lets go of where it stands. 0; -ESTALE, once, if what was read there may have been such zeros: then the next move asks the server. */
+int cursor_let_go(struct smmap_cursor *cursor);
+
 /* -EINVAL, or -ECHILD after a fork. */
 int cursor_check(const struct smmap_cursor *cursor);
 

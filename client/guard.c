@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * See guard.h for the idea. The marks on a lease come before the zeros, so that a thread which has read zeros finds the marks. The zeros
- * reach to the end of the lease, so that a lease takes at most one more map, whatever is touched.
+ * See guard.h for the idea. The marks on a lease come before the zeros, so that a thread which has read zeros finds the marks: first that
+ * it is stale, so that a thread which finds it blanked can't come back to it. The zeros reach to the end of the lease, so that a lease takes
+ * at most one more map, whatever is touched.
  */
 #include "config.h"
 
@@ -67,32 +68,52 @@ static void hand_on(int signal, siginfo_t *info, void *context)
 
 /* ---- one that is ---- */
 
-/* Whether a lease is mapped at @address, and then where it ends. Read twice, the end shows that nothing has changed in between. */
-static bool is_at(struct entry *entry, uintptr_t address, uintptr_t *end)
+/* Whether a lease is mapped at @address: as long as it is pinned; else that may have changed in between. */
+static bool is_at(struct entry *entry, uintptr_t address)
 {
-	uintptr_t begin;
+	/* The beginning is written before the end. */
+	uintptr_t end = atomic_load(&entry->end);
 
-	*end = atomic_load(&entry->end);
-	begin = atomic_load(&entry->begin);
-	return address >= begin && address < *end && atomic_load(&entry->end) == *end;
+	return address < end && address >= atomic_load(&entry->begin);
 }
 
-/* Blanks the lease at @address from its page on; false if there is none, or no map to be had. */
+/* Blanks the lease of an entry, which is pinned, from @address on; false if there is no map to be had. */
+static bool blank_pinned(struct entry *entry, struct board_slot *slot, uintptr_t address)
+{
+	uintptr_t page = (uintptr_t)round_down(address, page_size());
+
+	board_mark_stale(slot);
+	atomic_store(&entry->blanked, true);
+	return mmap((void *)page, atomic_load(&entry->end) - page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
+		    0) != MAP_FAILED;
+}
+
+/* The same, if that is the lease at @address and somebody stands on it. */
+static bool blank_entry(struct guard *guard, uint32_t i, uintptr_t address)
+{
+	struct entry *entry = &guard->entries[i];
+	struct board_slot *slot;
+	bool blanked;
+
+	if (!is_at(entry, address))
+		return false;
+	slot = &atomic_load(&guard->slots)[i];
+	if (!board_pin_pinned(slot))
+		return false;
+	blanked = is_at(entry, address) && blank_pinned(entry, slot, address);
+	/* That was no use. */
+	board_unpin(slot, board_last_used(slot));
+	return blanked;
+}
+
 static bool blank(uintptr_t address)
 {
 	for (struct guard *guard = atomic_load(&all); guard; guard = guard->next) {
 		uint32_t n = atomic_load(&guard->n_used);
 
-		for (uint32_t i = 0; i < n; i++) {
-			uintptr_t page = (uintptr_t)round_down(address, page_size()), end;
-
-			if (!is_at(&guard->entries[i], address, &end))
-				continue;
-			atomic_store(&guard->entries[i].blanked, true);
-			board_mark_stale(&atomic_load(&guard->slots)[i]);
-			return mmap((void *)page, end - page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
-				    0) != MAP_FAILED;
-		}
+		for (uint32_t i = 0; i < n; i++)
+			if (blank_entry(guard, i, address))
+				return true;
 	}
 	return false;
 }

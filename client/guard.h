@@ -8,8 +8,9 @@
  * zeros in place of the rest of the map, and lets the thread go on. Whoever stood on the lease is told at the next call.
  *
  * A guard is what the handler knows of one connection: where the leases are mapped, by slot. The handler takes no lock. The lease that a
- * thread stands on is pinned, and so is its entry; all other entries may change while the handler looks. Guards are never freed,
- * and serve one connection after the other.
+ * thread stands on is pinned, and so is its entry; all other entries may change while the handler looks. It takes a pin of its own, so that
+ * the lease stays where it is, and only beside another one: what nobody stands on is not guarded, since nobody would be told. In a child
+ * after a fork, where the board is not there, that is all. Guards are never freed, and serve one connection after the other.
  */
 
 #include "proto/board.h"

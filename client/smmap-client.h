@@ -48,9 +48,10 @@ struct smmap_buffer;
 
 /*
  * Flags of a client: guard what pointers lead to. Where a file was truncated, or can't be read, a touch of its map reads zeros instead of
- * raising SIGBUS; the next call that moves or reads by a cursor which stood there returns -ESTALE, once, and the one after that sees the
- * new size. This installs a handler of SIGBUS for the whole process, which hands on what is not its own to the handler that was there
- * before; one that is installed later has to do the same. A thread that blocks SIGBUS is not guarded. See smmap-client(3).
+ * raising SIGBUS; the next call that moves, assigns to or reads by a cursor which stood there returns -ESTALE, once, and the one after that
+ * sees the new size. This installs a handler of SIGBUS for the whole process, which hands on what is not its own to the handler that was
+ * there before; one that is installed later has to do the same. Not guarded are a thread that blocks SIGBUS, what no cursor stands on, what
+ * a child after a fork has of its parent's, and a process that can have no more maps. See smmap-client(3).
  */
 #define SMMAP_GUARD_SIGBUS 0x2u
 
@@ -176,7 +177,10 @@ void smmap_cursor_close(struct smmap_cursor *cursor);
 /* Stores a second cursor on the same file, standing at the same place, in *@copy; the caller closes it. */
 int smmap_cursor_copy(struct smmap_cursor **copy, const struct smmap_cursor *from);
 
-/* Makes @cursor a handle on @from's file that stands where @from stands, whatever it was before. On an error it is unchanged. */
+/*
+ * Makes @cursor a handle on @from's file that stands where @from stands, whatever it was before. On an error it is unchanged, but for
+ * -ESTALE, once, of what @cursor stood on with the guard: then it stands nowhere.
+ */
 int smmap_cursor_assign(struct smmap_cursor *cursor, const struct smmap_cursor *from);
 
 /*

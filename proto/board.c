@@ -106,6 +106,17 @@ void board_pin_again(struct board_slot *slot)
 	atomic_fetch_add_explicit(&slot->state, 1, memory_order_relaxed);
 }
 
+bool board_pin_pinned(struct board_slot *slot)
+{
+	uint64_t state = atomic_load_explicit(&slot->state, memory_order_relaxed);
+
+	do
+		if (!(state & PINS) || state & CLAIMED)
+			return false;
+	while (!atomic_compare_exchange_weak_explicit(&slot->state, &state, state + 1, memory_order_acquire, memory_order_relaxed));
+	return true;
+}
+
 void board_unpin(struct board_slot *slot, uint64_t last_used)
 {
 	atomic_store_explicit(&slot->last_used, last_used, memory_order_relaxed);

@@ -73,6 +73,12 @@ bool board_pin(struct board_slot *slot, uint32_t generation, uint32_t second);
 /* Adds a pin to a lease on which the caller has one already. */
 void board_pin_again(struct board_slot *slot);
 
+/*
+ * The same for who can't know whether there is a pin, or which lease it is: false if there is none, or a claim, which leaves at most pins
+ * that are being undone.
+ */
+bool board_pin_pinned(struct board_slot *slot);
+
 /* Ends a pin. @last_used is from pulse_use(). */
 void board_unpin(struct board_slot *slot, uint64_t last_used);
 

@@ -76,6 +76,35 @@ START_TEST(test_pins)
 }
 END_TEST
 
+/* A pin beside those of others, whatever the lease is, as long as it is not to go. */
+START_TEST(test_pin_pinned)
+{
+	start();
+	ck_assert(!board_pin_pinned(slot));
+	ck_assert_uint_eq(pins(), 0);
+	board_grant(slot, 7);
+	ck_assert(board_pin_pinned(slot));
+	ck_assert_uint_eq(pins(), 2);
+	board_mark_stale(slot);
+	ck_assert(board_pin_pinned(slot));
+	ck_assert_uint_eq(pins(), 3);
+	ck_assert_uint_eq(board_hits(slot), 0);
+	for (int i = 0; i < 3; i++)
+		board_unpin(slot, 50);
+
+	/* What is claimed has only pins that are being undone. */
+	for (int side = 0; side < 2; side++) {
+		ck_assert_int_eq(board_claim(slot, side ? BOARD_SERVER : BOARD_CLIENT), BOARD_CLAIM_WON);
+		board_pin_again(slot);
+		ck_assert(!board_pin_pinned(slot));
+		ck_assert_uint_eq(pins(), 1);
+		board_unpin(slot, 51);
+		board_free(slot);
+	}
+	stop();
+}
+END_TEST
+
 START_TEST(test_generation)
 {
 	start();
@@ -378,7 +407,7 @@ Suite *suite(void)
 {
 	Suite *s = suite_create("board");
 
-	HARNESS_CASE(s, "slot", test_pins, test_generation, test_free_keeps_transient_pins, test_claim, test_stale, test_hostile);
+	HARNESS_CASE(s, "slot", test_pins, test_pin_pinned, test_generation, test_free_keeps_transient_pins, test_claim, test_stale, test_hostile);
 	HARNESS_CASE(s, "shared", test_attach, test_attach_unsealed);
 	HARNESS_CASE(s, "at once", test_stress);
 	return s;

@@ -2,7 +2,8 @@
 /* The guard against SIGBUS: whose signal it is, and what is read and told where a map can't be read. */
 #include "config.h"
 
-#include "client/smmap-client.h"
+#include "client/cursor.h"
+#include "client/guard.h"
 #include "tests/fuse.h"
 #include "tests/harness.h"
 
@@ -62,6 +63,13 @@ static void stand_and_truncate(struct smmap_cursor *standing, off_t size)
 	harness_make_file("file", FILE_SIZE);
 	ck_assert_int_eq((smmap_cursor_use)(standing, 0, FILE_SIZE), FILE_SIZE);
 	ck_assert_int_eq(truncate("file", size), 0);
+}
+
+static void assert_guarded(void)
+{
+	stand_and_truncate(cursor, PAGE);
+	ck_assert_int_eq(byte_at(cursor, WINDOW), 0);
+	ck_assert_int_eq(smmap_cursor_use(cursor, 0, 1), -ESTALE);
 }
 
 /* ---- what is read, and told ---- */
@@ -143,6 +151,47 @@ START_TEST(test_copies)
 	ck_assert_int_eq(smmap_buffer_at(buffer, 99), harness_byte(99));
 	ck_assert_int_eq(smmap_buffer_read(buffer, bytes, -PAGE, INT64_MAX), -ESTALE);
 	ck_assert_int_eq(smmap_buffer_read(buffer, bytes, 0, 100), 100);
+	smmap_buffer_close(buffer);
+	stop();
+}
+END_TEST
+
+/* It is told of what was read where it stood before. */
+START_TEST(test_assign)
+{
+	struct smmap_cursor *other;
+
+	start();
+	harness_make_file("other", WINDOW);
+	ck_assert_int_eq(smmap_cursor_open(&other, client, "other", 0), 0);
+	ck_assert_int_eq(smmap_cursor_use(other, 10, 10), 10);
+	stand_and_truncate(cursor, PAGE);
+	ck_assert_int_eq(byte_at(cursor, WINDOW), 0);
+	ck_assert_int_eq(smmap_cursor_assign(cursor, other), -ESTALE);
+	ck_assert(!smmap_cursor_is_valid(cursor));
+	ck_assert_str_eq(smmap_cursor_path(cursor), "file");
+	ck_assert_int_eq(smmap_cursor_assign(cursor, other), 0);
+	ck_assert_str_eq(smmap_cursor_path(cursor), "other");
+	ck_assert_int_eq(byte_at(cursor, 0), harness_byte(10));
+	smmap_cursor_close(other);
+	stop();
+}
+END_TEST
+
+/* Another thread may find a lease blanked before it sees that it is stale; a length is no byte then either. */
+START_TEST(test_blanked_before_stale)
+{
+	struct smmap_buffer *buffer;
+
+	start();
+	ck_assert_int_eq(smmap_buffer_open(&buffer, cursor, 0, SMMAP_TO_END), 0);
+	ck_assert_int_eq(smmap_buffer_at(buffer, 1), harness_byte(1));
+	ck_assert_int_eq(truncate("file", PAGE), 0);
+	ck_assert_int_eq(byte_at(cursor, PAGE), 0);
+	atomic_fetch_and(&cursor->connection->board.slots[cursor->place.slot].state, INT64_MAX);
+	ck_assert(!connection_is_stale(cursor->connection, &cursor->place));
+	ck_assert_int_eq(smmap_buffer_at(buffer, 1), -ESTALE);
+	ck_assert_int_eq(smmap_buffer_at(buffer, 1), harness_byte(1));
 	smmap_buffer_close(buffer);
 	stop();
 }
@@ -231,13 +280,6 @@ static void touch_broken(void)
 {
 	if (!sigsetjmp(way_out, 1))
 		(void)broken[0];
-}
-
-static void assert_guarded(void)
-{
-	stand_and_truncate(cursor, PAGE);
-	ck_assert_int_eq(byte_at(cursor, WINDOW), 0);
-	ck_assert_int_eq(smmap_cursor_use(cursor, 0, 1), -ESTALE);
 }
 
 START_TEST(test_handler_before)
@@ -481,24 +523,97 @@ START_TEST(test_orphan)
 }
 END_TEST
 
-static void touch_what_the_parent_stood_on(void)
+static void look_in_a_child(void)
 {
-	if (byte_at(cursor, WINDOW) != 0 || byte_at(cursor, 0) != harness_byte(0))
+	if (byte_at(cursor, 0) != harness_byte(0))
 		_exit(1);
 	if (smmap_cursor_use(cursor, 0, 1) != -ECHILD)
 		_exit(2);
 	open_guarded();
 }
 
+static void touch_what_the_parent_stands_on(void)
+{
+	byte_at(cursor, WINDOW);
+}
+
+/* A child is told of nothing, and so what it has of its parent's is not guarded there. */
 START_TEST(test_fork)
 {
+	int status;
+
 	start();
 	stand_and_truncate(cursor, PAGE);
-	ck_assert_int_eq(status_of(touch_what_the_parent_stood_on), 0);
-	/* The child's zeros are its own. */
+	status = status_of(touch_what_the_parent_stands_on);
+	ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
+	ck_assert_int_eq(status_of(look_in_a_child), 0);
+	/* For the parent nothing has changed. */
 	harness_make_file("file", FILE_SIZE);
 	ck_assert_int_eq(byte_at(cursor, 2 * WINDOW), harness_byte(2 * WINDOW));
+	assert_guarded();
 	stop();
+}
+END_TEST
+
+/* ---- pins ---- */
+
+#define SLOT 5
+
+static struct guard *guard;
+static struct board board;
+
+static void touch_the_broken_page(void)
+{
+	if (broken[0] != 0)
+		_exit(1);
+	/* A mark, and no pin more than before. */
+	if (!board_is_stale(&board.slots[SLOT]) || !guard_has_blanked(guard, SLOT))
+		_exit(2);
+	board_unpin(&board.slots[SLOT], 1);
+	if (board_is_pinned(&board.slots[SLOT]))
+		_exit(3);
+}
+
+static bool is_killed_by_touching(void)
+{
+	int status = status_of(touch_the_broken_page);
+
+	ck_assert_msg(status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS), "status %#x", (unsigned)status);
+	return status != 0;
+}
+
+/*
+ * A lease without a pin, or one that is claimed, may be unmapped at any time: no zeros are put there. Memory of a board that a child shares
+ * shows what it has done.
+ */
+START_TEST(test_pins)
+{
+	int fd;
+
+	handle_before(SIG_DFL, NULL, 0);
+	ck_assert_int_eq(board_create(&board, 64, &fd), 0);
+	close(fd);
+	ck_assert_int_eq(guard_new(&guard, &board), 0);
+	broken = broken_page();
+	guard_add(guard, SLOT, (const void *)(uintptr_t)broken, PAGE);
+
+	ck_assert(is_killed_by_touching());
+	board_grant(&board.slots[SLOT], 1);
+	ck_assert(!is_killed_by_touching());
+	for (int side = 0; side < 2; side++) {
+		board_free(&board.slots[SLOT]);
+		ck_assert_int_eq(board_claim(&board.slots[SLOT], side ? BOARD_SERVER : BOARD_CLIENT), BOARD_CLAIM_WON);
+		board_pin_again(&board.slots[SLOT]);
+		ck_assert(is_killed_by_touching());
+		ck_assert(!board_is_stale(&board.slots[SLOT]));
+		board_unpin(&board.slots[SLOT], 1);
+	}
+	board_free(&board.slots[SLOT]);
+	board_grant(&board.slots[SLOT], 1);
+	guard_remove(guard, SLOT);
+	ck_assert(is_killed_by_touching());
+	guard_release(guard);
+	board_deinit(&board);
 }
 END_TEST
 
@@ -506,8 +621,9 @@ int main(void)
 {
 	Suite *suite = suite_create("guard");
 
-	HARNESS_CASE(suite, "zeros", test_zeros, test_who_is_told, test_copies, test_read_errors);
+	HARNESS_CASE(suite, "zeros", test_zeros, test_who_is_told, test_copies, test_assign, test_blanked_before_stale, test_read_errors);
 	HARNESS_CASE(suite, "signals", test_handler_before, test_handler_with_information_before, test_sent_signals, test_no_handler_before);
 	HARNESS_CASE(suite, "clients", test_threads_and_clients, test_orphan, test_fork);
+	HARNESS_CASE(suite, "pins", test_pins);
 	return harness_run(suite);
 }
