@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Copying reads. The kernel copies, and stops where the map can't be read, where this thread would be killed. It does not say why. So what
- * is left is read from the file, by the descriptor that comes with a new lease: that tells the end of the file from an error of the disk,
- * and from a destination that can't be written to.
+ * is left is read from the file, by the cursor's own descriptor or the one that comes with a new lease: that tells the end of the file from
+ * an error of the disk, and from a destination that can't be written to.
+ *
+ * With the guard this thread can't be killed, unless it has SIGBUS blocked, and copies for itself. To ask for that is a system call too, but
+ * one that costs a small part of a copy by the kernel.
  */
 #include "config.h"
 
 #include "client/cursor.h"
 
 #include "client/client.h"
+#include "client/file.h"
 #include "proto/util.h"
 
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/uio.h>
 
@@ -53,16 +58,23 @@ static ssize_t copy_some(char *to, const char *from, size_t size)
 	return n < 0 && errno == EFAULT ? -EFAULT : copy_by_pipe(to, from, size);
 }
 
+/* Whether the guard lets this thread touch what can't be read. */
+static bool is_guarded(const struct smmap_cursor *cursor)
+{
+	sigset_t blocked;
+
+	return cursor->client->guarded && pthread_sigmask(SIG_BLOCK, NULL, &blocked) == 0 && !sigismember(&blocked, SIGBUS);
+}
+
 /* Copies the first @size bytes of where the cursor stands. How many could be; or -errno. */
 static ssize_t copy_map(const struct smmap_cursor *cursor, char *to, size_t size)
 {
 	const char *from = smmap_cursor_data(cursor);
 	size_t done = 0;
 
-	/* With the guard this thread can't be killed. */
-	if (cursor->client->guarded) {
+	if (is_guarded(cursor)) {
 		memcpy(to, from, size);
-		return cursor_is_blanked(cursor) ? 0 : (ssize_t)size;
+		done = size;
 	}
 	while (done < size) {
 		ssize_t n = copy_some(to + done, from + done, size - done);
@@ -73,7 +85,8 @@ static ssize_t copy_map(const struct smmap_cursor *cursor, char *to, size_t size
 			return n;
 		done += (size_t)n;
 	}
-	return (ssize_t)done;
+	/* Zeros that the guard put there can be copied in either way. */
+	return cursor_is_blanked(cursor) ? 0 : (ssize_t)done;
 }
 
 /* ---- from the file ---- */
@@ -93,14 +106,20 @@ static int read_all(int fd, char *to, size_t size, uint64_t offset)
 	return 0;
 }
 
-/* Reads what can't be copied from the map. The cursor stands nowhere then. 0, -ESTALE or another error. */
+/* The same for what can't be copied from the map. The cursor stands nowhere then. */
 static int read_file(struct smmap_cursor *cursor, char *to, size_t size, uint64_t offset)
 {
 	_cleanup_(close_fdp) int fd = -1;
 	ssize_t n;
+	int r;
 
-	smmap_cursor_unuse(cursor);
-	cursor->blanked = false;
+	/* What was blanked is not handed out, so there is nothing to tell. */
+	cursor_let_go(cursor);
+	if (cursor->file->fd >= 0) {
+		r = read_all(cursor->file->fd, to, size, offset);
+		cursor->doubts = cursor->doubts || r == -ESTALE;
+		return r;
+	}
 	n = cursor_move_anew(cursor, offset, size, &fd);
 	if (n <= 0)
 		return n < 0 ? (int)n : -ESTALE;
@@ -123,21 +142,19 @@ static int read_piece(struct smmap_cursor *cursor, char *to, size_t size, uint64
 ssize_t smmap_cursor_read(struct smmap_cursor *cursor, void *to, size_t size, uint64_t offset)
 {
 	size_t done = 0;
+	int r;
 
-	if (!to && size)
+	r = cursor_check(cursor);
+	if (r < 0)
+		return r;
+	if (!cursor->file || (!to && size))
 		return -EINVAL;
-	if (!size) {
-		int r = cursor_check(cursor);
-
-		return r < 0 ? r : 0;
-	}
 	if (size > SSIZE_MAX || offset > INT64_MAX || size > INT64_MAX - offset)
 		return -EINVAL;
 
 	while (done < size) {
 		size_t piece;
 		ssize_t n;
-		int r;
 
 		/* As much as the window holds: then any size fits. */
 		n = smmap_cursor_use(cursor, offset + done, 0);

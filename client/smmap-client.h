@@ -201,6 +201,8 @@ void smmap_cursor_unuse(struct smmap_cursor *cursor);
  * Copies @size bytes at @offset of the file to @to, moving the cursor as it goes, and returns how many: fewer at the end of the
  * file, 0 past it. Also over more than the limits allow in one piece. Never raises SIGBUS: -ESTALE if the file was truncated
  * underneath, -EFAULT if @to can't be written to, and -EIO or another errno value of pread(2) if the file can't be read.
+ * With SMMAP_GUARD_SIGBUS it is faster, in a thread that does not block SIGBUS, and then has the limits of that guard: it is only as safe as
+ * the handler that is there, and a @to that can't be written to raises its signal. With a @size of 0 it moves nowhere, and returns 0.
  */
 ssize_t smmap_cursor_read(struct smmap_cursor *cursor, void *to, size_t size, uint64_t offset);
 

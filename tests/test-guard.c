@@ -156,6 +156,28 @@ START_TEST(test_copies)
 }
 END_TEST
 
+/* A fault in this thread would be the end. */
+START_TEST(test_copies_where_it_is_blocked)
+{
+	static unsigned char bytes[FILE_SIZE];
+	sigset_t set, before;
+
+	start();
+	sigemptyset(&set);
+	sigaddset(&set, SIGBUS);
+	for (int i = 0; i < 5; i++) {
+		stand_and_truncate(cursor, 100);
+		ck_assert_int_eq(pthread_sigmask(SIG_BLOCK, &set, &before), 0);
+		ck_assert_int_eq(smmap_cursor_read(cursor, bytes, FILE_SIZE, 0), -ESTALE);
+		ck_assert_int_eq(smmap_cursor_read(cursor, bytes, FILE_SIZE, 0), 100);
+		ck_assert_int_eq(pthread_sigmask(SIG_SETMASK, &before, NULL), 0);
+		ck_assert_uint_eq(bytes[99], harness_byte(99));
+		assert_guarded();
+	}
+	stop();
+}
+END_TEST
+
 /* It is told of what was read where it stood before. */
 START_TEST(test_assign)
 {
@@ -621,7 +643,8 @@ int main(void)
 {
 	Suite *suite = suite_create("guard");
 
-	HARNESS_CASE(suite, "zeros", test_zeros, test_who_is_told, test_copies, test_assign, test_blanked_before_stale, test_read_errors);
+	HARNESS_CASE(suite, "zeros", test_zeros, test_who_is_told, test_copies, test_copies_where_it_is_blocked, test_assign,
+		     test_blanked_before_stale, test_read_errors);
 	HARNESS_CASE(suite, "signals", test_handler_before, test_handler_with_information_before, test_sent_signals, test_no_handler_before);
 	HARNESS_CASE(suite, "clients", test_threads_and_clients, test_orphan, test_fork);
 	HARNESS_CASE(suite, "pins", test_pins);

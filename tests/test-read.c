@@ -245,12 +245,87 @@ START_TEST(test_hole_on_a_full_disk)
 }
 END_TEST
 
+/* ---- a descriptor of the cursor's own ---- */
+
+static void open_by_descriptor(void)
+{
+	int fd;
+
+	harness_make_file("file", FILE_SIZE);
+	start("file");
+	smmap_cursor_close(cursor);
+	fd = open("file", O_RDONLY | O_CLOEXEC);
+	ck_assert_int_eq(smmap_cursor_open_fd(&cursor, client, fd, SMMAP_WHOLE_FILE), 0);
+	close(fd);
+	assert_read(FILE_SIZE, 0);
+}
+
+/* It tells at once; what the file has now the server is asked. */
+START_TEST(test_descriptor)
+{
+	open_by_descriptor();
+	for (int i = 0; i < 10; i++) {
+		ck_assert_int_eq(truncate("file", WINDOW), 0);
+		ck_assert_int_eq(smmap_cursor_read(cursor, bytes, FILE_SIZE, 0), -ESTALE);
+		ck_assert_int_eq(smmap_cursor_read(cursor, bytes, FILE_SIZE, 0), WINDOW);
+		harness_make_file("file", FILE_SIZE);
+		assert_read(FILE_SIZE, 0);
+	}
+	assert_bad_destinations();
+	stop();
+}
+END_TEST
+
+START_TEST(test_descriptor_without_a_server)
+{
+	static const char *const options[] = {"--window-size=64K", "--max-memory=4M", NULL};
+	unsigned char *room = half_a_room();
+	struct smmap_cursor *copy;
+	char socket[PATH_MAX];
+
+	open_by_descriptor();
+	ck_assert_int_eq(smmap_cursor_use(cursor, 0, FILE_SIZE), FILE_SIZE);
+	ck_assert_int_eq(smmap_cursor_copy(&copy, cursor), 0);
+	harness_kill(&server);
+	assert_read(FILE_SIZE, 0);
+	ck_assert_int_eq(smmap_cursor_read(copy, room + PAGE, 1, 0), -EFAULT);
+	ck_assert_int_eq(truncate("file", WINDOW), 0);
+	ck_assert_int_eq(smmap_cursor_read(cursor, bytes, FILE_SIZE, 0), -ESTALE);
+	snprintf(socket, sizeof(socket), "%s", server.socket);
+	harness_start_at(&server, socket, options);
+	assert_read(WINDOW, 0);
+	ck_assert_int_eq(smmap_cursor_read(copy, bytes, FILE_SIZE, 0), WINDOW);
+	smmap_cursor_close(copy);
+	ck_assert_int_eq(munmap(room, 2 * PAGE), 0);
+	stop();
+}
+END_TEST
+
+START_TEST(test_nothing)
+{
+	struct smmap_cursor *blank;
+
+	harness_make_file("file", FILE_SIZE);
+	start("file");
+	ck_assert_int_eq(smmap_cursor_read(cursor, NULL, 0, 0), 0);
+	ck_assert_int_eq(smmap_cursor_read(cursor, NULL, 0, INT64_MAX), 0);
+	ck_assert_int_eq(smmap_cursor_read(cursor, NULL, 0, UINT64_MAX), -EINVAL);
+	ck_assert(!smmap_cursor_is_valid(cursor));
+	ck_assert_int_eq(smmap_cursor_open(&blank, client, NULL, 0), 0);
+	ck_assert_int_eq(smmap_cursor_read(blank, NULL, 0, 0), -EINVAL);
+	smmap_cursor_close(blank);
+	stop();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("read");
 
 	HARNESS_CASE(suite, "destinations", test_bad_destination);
 	HARNESS_CASE(suite, "sandboxes", test_eperm, test_enosys);
+	HARNESS_CASE(suite, "descriptors", test_descriptor, test_descriptor_without_a_server);
+	HARNESS_CASE(suite, "nothing", test_nothing);
 	HARNESS_CASE(suite, "files", test_read_errors, test_hole_on_a_full_disk);
 	return harness_run(suite);
 }
