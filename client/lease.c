@@ -43,27 +43,6 @@ int lease_table_init(struct lease_table *table, struct board *board, uint64_t wi
 	return 0;
 }
 
-static void remove_windows(struct lease_table *table, const struct lease *lease);
-
-void lease_table_deinit(struct lease_table *table)
-{
-	if (!table->leases)
-		return;
-	for (uint32_t i = 0; i < table->n_slots; i++) {
-		struct lease *lease = &table->leases[i];
-
-		if (!lease->mapped)
-			continue;
-		remove_windows(table, lease);
-		if (table->guard)
-			guard_remove(table->guard, lease->ref.slot);
-		munmap(lease->address, map_length(lease));
-	}
-	guard_release(table->guard);
-	munmap(table->leases, records_bytes(table));
-	*table = (struct lease_table){0};
-}
-
 /* ---- windows ---- */
 
 static struct window *find_window(const struct lease_table *table, uint64_t file, uint64_t number)
@@ -228,6 +207,23 @@ void lease_table_discard_superseded(struct lease_table *table, struct discards *
 
 	DL_FOREACH_SAFE(table->superseded, lease, next)
 		lease_table_discard(table, lease, discards);
+}
+
+void lease_table_deinit(struct lease_table *table)
+{
+	if (!table->leases)
+		return;
+	for (uint32_t i = 0; i < table->n_slots; i++) {
+		struct lease *lease = &table->leases[i];
+
+		if (!lease->mapped)
+			continue;
+		forget(table, lease);
+		munmap(lease->address, map_length(lease));
+	}
+	guard_release(table->guard);
+	munmap(table->leases, records_bytes(table));
+	*table = (struct lease_table){0};
 }
 
 /* ---- trimming ---- */
