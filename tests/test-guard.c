@@ -564,6 +564,7 @@ START_TEST(test_fork)
 {
 	int status;
 
+	handle_before(SIG_DFL, NULL, 0);
 	start();
 	stand_and_truncate(cursor, PAGE);
 	status = status_of(touch_what_the_parent_stands_on);
