@@ -44,8 +44,10 @@ struct account {
 	struct order order;      /* of use: the shares that are not recalled */
 	uint64_t pass;           /* of room.c over that order: looks that are left in it; 0: none has begun */
 	struct request *waiting; /* its requests that wait, first come first */
-	struct file *remote;     /* files on volumes that are not local, which one of them has sent; until they are closed */
-	uint64_t n_remote;
+	uint64_t n_remote;       /* files on volumes that are not local, which one of them has sent; until they are closed */
+	struct file *bare;       /* of these, those without a region, in order of use */
+	struct order remote;     /* of use: the others */
+	uint64_t remote_pass;    /* of remote.c over that order */
 	uint64_t n_in_flight;    /* descriptors that were sent to them, and may not be received yet */
 	uint64_t n_strays;       /* descriptors that have no place in the server, and are to be closed */
 	struct errand_lane lanes[N_RUNNER_CALLS];

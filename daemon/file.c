@@ -14,6 +14,12 @@
 
 #include <string.h>
 
+/* The files without a region that are closed as this one is: at once, or by errands of who has sent it. */
+static struct file **bare_list(struct registry *registry, const struct file *file)
+{
+	return file->sender ? &file->sender->bare : &registry->bare;
+}
+
 static bool is_local(const struct file *file)
 {
 	return file->volume->local;
@@ -118,6 +124,7 @@ bool file_free(struct registry *registry, struct file *file)
 	file->users = NULL;
 
 	if (file->fd >= 0 && may_take_long(file)) {
+		file->closing_tick = registry->ticks;
 		DL_APPEND(registry->closing, file);
 		errand_run(registry->errands, &file->closing, RUNNER_CLOSE, file->sender, take_fd(&file->fd), on_closed);
 		return false;
@@ -133,20 +140,22 @@ bool file_free(struct registry *registry, struct file *file)
  */
 void file_become_bare(struct registry *registry, struct file *file)
 {
-	struct file *older = registry->bare ? registry->bare->prev : NULL;
+	struct file **list = bare_list(registry, file), *older = *list ? (*list)->prev : NULL;
 
-	if (registry->bare && registry->bare->last_used > file->last_used)
+	if (*list && (*list)->last_used > file->last_used)
 		older = NULL;
 	while (older && older->last_used > file->last_used)
 		older = older->prev;
 	writers_forget(registry, file);
 	file->bare_since_ms = registry->now_ms;
-	DL_APPEND_ELEM(registry->bare, older, file);
+	DL_APPEND_ELEM(*list, older, file);
 }
 
 void file_leave_bare(struct registry *registry, struct file *file)
 {
-	DL_DELETE(registry->bare, file);
+	struct file **list = bare_list(registry, file);
+
+	DL_DELETE(*list, file);
 }
 
 void file_touch(struct registry *registry, struct file *file)

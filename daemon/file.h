@@ -8,6 +8,7 @@
  */
 
 #include "daemon/errand.h"
+#include "daemon/order.h"
 #include "daemon/write-guard.h"
 #include "proto/descriptor.h"
 #include "proto/hash.h"
@@ -59,9 +60,10 @@ struct file {
 	uint64_t mapped_bytes; /* of all of them */
 
 	UT_hash_handle by_id, by_identity; /* of the registry */
-	struct file *prev, *next;          /* registry->bare, if there is no region; registry->closing after that */
-	struct file *prev_remote, *next_remote; /* sender->remote, if it is charged to somebody */
+	struct file *prev, *next;          /* registry->bare or sender->bare, if there is no region; registry->closing after that */
+	struct order_entry use;            /* sender->remote, if it is charged to somebody and has a region */
 	struct errand closing;
+	uint64_t closing_tick;             /* since which it is being closed */
 	uint64_t last_used;                /* when it was asked for while it had none, or one that is gone was used */
 
 	struct write_guard guard;                   /* see writers.h */

@@ -7,6 +7,7 @@
 #include "daemon/lease.h"
 #include "daemon/map.h"
 #include "daemon/registry.h"
+#include "daemon/remote.h"
 #include "daemon/share.h"
 #include "proto/pulse.h"
 #include "proto/util.h"
@@ -83,10 +84,12 @@ int region_add(struct region **added, struct registry *registry, struct file *fi
 		return -ENOMEM;
 	}
 
-	if (!file->n_regions)
+	if (!file->n_regions) {
 		file_leave_bare(registry, file);
-	else if (file->n_draining == file->n_regions)
+		remote_enter(file);
+	} else if (file->n_draining == file->n_regions) {
 		registry->n_emptying--;
+	}
 	file->n_regions++;
 	registry->usage.maps++;
 	registry->usage.memory += region->length;
@@ -190,10 +193,12 @@ static void region_forget(struct registry *registry, struct region *region)
 	free(region);
 
 	file->n_regions--;
-	if (!file->n_regions)
+	if (!file->n_regions) {
+		remote_leave(file);
 		file_become_bare(registry, file);
-	else if (file->n_draining == file->n_regions)
+	} else if (file->n_draining == file->n_regions) {
 		registry->n_emptying++;
+	}
 }
 
 void region_settle(struct registry *registry, struct region *region)

@@ -53,11 +53,16 @@ void registry_deinit(struct registry *registry)
 {
 	uint64_t moves = UINT64_MAX;
 
+	struct account *account;
+
 	assert(!registry->clients);
 	while (registry->order.n)
 		region_evict(registry, region_oldest(registry, &moves));
 	while (registry->bare)
 		file_free(registry, registry->bare);
+	DL_FOREACH(registry->accounts, account)
+		while (account->bare)
+			file_free(registry, account->bare);
 }
 
 void registry_publish(struct registry *registry)
@@ -99,15 +104,24 @@ static void end_lease(struct registry *registry, struct lease *lease)
 		let_go_if_deleted(registry, file);
 }
 
-/* Closes the files that for long nobody has asked for, nor has open, so that their file systems can be unmounted. */
-static void close_idle(struct registry *registry)
+static void close_idle_of(struct registry *registry, struct file *bare)
 {
 	struct file *file, *next;
 
-	DL_FOREACH_SAFE(registry->bare, file, next)
+	DL_FOREACH_SAFE(bare, file, next)
 		if (registry->now_ms - file->bare_since_ms >= registry->limits.idle_timeout_ms && !file_count_clients(file) &&
-		    !remote_is_stuck(file))
+		    !(file->sender && remote_is_stuck(file->sender)))
 			file_free(registry, file);
+}
+
+/* Closes the files that for long nobody has asked for, nor has open, so that their file systems can be unmounted. */
+static void close_idle(struct registry *registry)
+{
+	const struct account *account;
+
+	close_idle_of(registry, registry->bare);
+	DL_FOREACH(registry->accounts, account)
+		close_idle_of(registry, account->bare);
 }
 
 void registry_look_around(struct registry *registry)

@@ -36,6 +36,9 @@ enum registry_condition {
 	REGISTRY_WRITER,      /* a writer of the file comes first */
 };
 
+/* What others have to do is late after so many ticks: it may never be done, and something else is counted on. */
+#define REGISTRY_LATE_TICKS 2
+
 struct usage {
 	uint64_t memory;   /* bytes of all regions */
 	uint64_t draining; /* of these, bytes of regions that will go once their leases are unmapped */
@@ -71,12 +74,12 @@ struct registry {
 	struct file *by_id;
 	struct file *by_identity;
 	struct file *by_guard;
-	struct file *bare;       /* files without a region, in order of use */
+	struct file *bare;       /* files without a region that can be closed at once, in order of use; see account->bare */
 	struct file *unguarded;  /* files that are to be guarded and could not be, in the order in which they are tried again */
 	struct file *breaking;   /* files for which a writer waits */
 	uint64_t n_emptying;     /* files whose regions are all draining */
 	struct order order;      /* of use: the regions that don't drain */
-	uint64_t pass;           /* of room.c over that order: looks that are left in it; 0: none has begun */
+	uint64_t pass;           /* of room.c over that order, see look.h: looks that are left in it; 0: none has begun */
 	struct lease *recalled;  /* leases that their clients have to unmap, the longest so first */
 	uint64_t n_untold;       /* of these, those that no bell has told of */
 	struct census census;
@@ -85,7 +88,7 @@ struct registry {
 	struct account *accounts; /* of the users of these, in turn */
 	struct volume *volumes;   /* that files are on */
 	struct errands *errands;  /* borrowed: for what can't be done here */
-	struct file *closing;     /* files that errands are closing */
+	struct file *closing;     /* files that errands are closing, the longest so first */
 	uint64_t next_file_id;
 };
 

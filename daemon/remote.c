@@ -6,6 +6,7 @@
 #include "daemon/account.h"
 #include "daemon/errand.h"
 #include "daemon/file.h"
+#include "daemon/look.h"
 #include "daemon/region.h"
 #include "daemon/registry.h"
 #include "proto/util.h"
@@ -14,87 +15,115 @@ void remote_charge(struct file *file, struct account *sender)
 {
 	account_ref(sender);
 	sender->n_remote++;
-	DL_APPEND2(sender->remote, file, prev_remote, next_remote);
 	file->sender = sender;
 }
 
 void remote_discharge(struct registry *registry, struct file *file)
 {
 	file->sender->n_remote--;
-	DL_DELETE2(file->sender->remote, file, prev_remote, next_remote);
 	account_unref(registry, take_ptr(file->sender));
 }
 
-static bool has_room_for_errand(const struct account *account)
+void remote_enter(struct file *file)
 {
-	return account->lanes[RUNNER_CLOSE].n < ERRANDS_AT_ONCE;
+	if (!file->sender)
+		return;
+	file->use.last_used = file->last_used;
+	order_insert(&file->sender->remote, &file->use);
 }
 
-bool remote_is_stuck(const struct file *file)
+void remote_leave(struct file *file)
 {
-	return file->sender && !has_room_for_errand(file->sender);
+	if (file->sender)
+		order_remove(&file->sender->remote, &file->use);
 }
 
-static bool is_open(const struct file *file)
+bool remote_is_stuck(const struct account *account)
 {
-	return file->fd >= 0;
+	return account->lanes[RUNNER_CLOSE].n >= ERRANDS_AT_ONCE;
 }
 
-/* The one without a region that was used the longest ago; NULL if each has one. */
-static struct file *oldest_bare(const struct account *account)
+uint64_t remote_count_closing(const struct registry *registry, const struct account *account)
 {
-	struct file *oldest = NULL, *file;
+	const struct file *file = registry->closing ? registry->closing->prev : NULL;
+	uint64_t n = 0;
 
-	DL_FOREACH2(account->remote, file, next_remote)
-		if (is_open(file) && !file->n_regions && (!oldest || file->last_used < oldest->last_used))
-			oldest = file;
-	return oldest;
+	while (file && registry->ticks - file->closing_tick < REGISTRY_LATE_TICKS) {
+		n += !account || file->sender == account;
+		file = file == registry->closing ? NULL : file->prev;
+	}
+	return n;
 }
 
-static bool is_emptying(const struct file *file)
+/* ---- having one lose its regions ---- */
+
+/* Notes the last use of a region in *@use. Whether it is pinned. */
+static bool look_at(struct registry *registry, const struct region *region, uint64_t *use)
 {
-	return file->n_regions && file->n_draining == file->n_regions;
+	look_longer(registry, 1 + region_count_leases(region));
+	*use = max_u64(*use, region_last_used(registry, region));
+	return region_is_pinned(region);
 }
 
-/* Has all regions of a file go. False if something pins one. */
-static bool evict_all(struct registry *registry, struct file *file)
+/* The one that was used the longest ago, if no region of it is pinned or used since. Else it is put where it belongs now, and NULL. */
+static struct file *look_at_oldest(struct registry *registry, struct account *account)
+{
+	struct order_entry *entry = order_oldest(&account->remote, &registry->looks);
+	struct file *file = entry ? container_of(entry, struct file, use) : NULL;
+	const struct region *region;
+	bool pinned = false;
+	uint64_t use;
+
+	if (!file)
+		return NULL;
+	use = entry->last_used;
+	for (region = file->regions; region; region = region->by_window.next)
+		pinned = look_at(registry, region, &use) || pinned;
+	DL_FOREACH(file->detached, region)
+		pinned = look_at(registry, region, &use) || pinned;
+	if (use == entry->last_used && !pinned)
+		return file;
+	order_remove(&account->remote, entry);
+	entry->last_used = use;
+	order_insert(&account->remote, entry);
+	return NULL;
+}
+
+static void evict_all(struct registry *registry, struct file *file)
 {
 	struct region *region, *next;
 
 	HASH_ITER(by_window, file->regions, region, next)
 		if (!region->draining && !region_evict(registry, region))
-			return false;
-	return true;
+			return;
+	DL_FOREACH_SAFE(file->detached, region, next)
+		if (!region->draining && !region_evict(registry, region))
+			return;
 }
 
-/* Has the first one that can lose its regions, unless one is losing them already. */
-static void empty_one(struct registry *registry, const struct account *account)
+/* One whose regions are all draining already is the one. */
+static void empty_oldest(struct registry *registry, struct account *account)
 {
-	struct file *file;
+	struct file *file = NULL;
 
-	DL_FOREACH2(account->remote, file, next_remote)
-		if (is_emptying(file))
-			return;
-	DL_FOREACH2(account->remote, file, next_remote)
-		if (is_open(file) && evict_all(registry, file))
-			return;
+	while (!file && look_on(registry, &account->remote_pass, account->remote.n))
+		file = look_at_oldest(registry, account);
+	look_end_pass(registry, &account->remote_pass);
+	if (file)
+		evict_all(registry, file);
 }
 
 bool remote_make_handle(struct registry *registry, struct account *account, bool in_turn)
 {
 	uint64_t most = registry->limits.quota.handles;
-	struct file *file;
 
 	if (account->n_remote < most)
 		return true;
-	if (!in_turn || !has_room_for_errand(account))
+	if (!in_turn || remote_is_stuck(account) || remote_count_closing(registry, account) > account->n_remote - most)
 		return false;
-	file = oldest_bare(account);
-	if (!file) {
-		empty_one(registry, account);
-		file = oldest_bare(account);
-	}
-	if (file)
-		file_free(registry, file);
-	return account->n_remote < most;
+	if (!account->bare)
+		empty_oldest(registry, account);
+	if (account->bare)
+		file_free(registry, account->bare);
+	return false;
 }

@@ -6,6 +6,7 @@
 #include "daemon/client.h"
 #include "daemon/file.h"
 #include "daemon/lease.h"
+#include "daemon/look.h"
 #include "daemon/region.h"
 #include "daemon/registry.h"
 #include "daemon/remote.h"
@@ -39,32 +40,6 @@ static bool is_needed(const struct region *region, const struct need *need)
 
 /* ---- looking for what was used the longest ago ---- */
 
-/*
- * A pass over an order: in it each entry comes up once, and once more where it was used since it got its place; a client that keeps
- * writing its board gets no more. It goes over as many turns of the loop as it takes. False at its end, and if this turn's looks
- * are used up.
- */
-static bool look_on(struct registry *registry, uint64_t *pass, uint64_t n)
-{
-	if (!n)
-		return false;
-	if (!registry->looks) {
-		registry->cut_short = true;
-		return false;
-	}
-	if (!*pass)
-		*pass = 2 * n + 1;
-	registry->looks--;
-	registry->counters.looks++;
-	return --*pass;
-}
-
-/* A look takes longer where more leases are on a region. */
-static void take_looks(struct registry *registry, uint64_t n)
-{
-	registry->looks -= min_u64(n, registry->looks);
-}
-
 /* One look: the oldest region, if nothing pins it and it was not used since. Else it is put where it belongs now, and NULL. */
 static struct region *look_at_oldest(struct registry *registry, const struct need *need)
 {
@@ -73,7 +48,7 @@ static struct region *look_at_oldest(struct registry *registry, const struct nee
 
 	if (!region)
 		return NULL;
-	take_looks(registry, region_count_leases(region));
+	look_longer(registry, region_count_leases(region));
 	use = region_last_used(registry, region);
 	if (use == region->use.last_used && !region_is_pinned(region) && !is_needed(region, need))
 		return region;
@@ -85,12 +60,6 @@ static void evict(struct registry *registry, struct region *region)
 {
 	if (!region_evict(registry, region))
 		region_touch(registry, region, region_last_used(registry, region));
-}
-
-static void end_pass(const struct registry *registry, uint64_t *pass)
-{
-	if (!registry->cut_short)
-		*pass = 0;
 }
 
 /* ---- the limits ---- */
@@ -110,20 +79,27 @@ static void evict_oldest(struct registry *registry, const struct need *need)
 		if (region)
 			evict(registry, region);
 	}
-	end_pass(registry, &registry->pass);
+	look_end_pass(registry, &registry->pass);
+}
+
+/* Of the files without a region that can be closed, the one that was used the longest ago; NULL if there is none. */
+static struct file *oldest_bare(const struct registry *registry)
+{
+	struct file *oldest = registry->bare;
+	const struct account *account;
+
+	DL_FOREACH(registry->accounts, account)
+		if (account->bare && !remote_is_stuck(account) && (!oldest || account->bare->last_used < oldest->last_used))
+			oldest = account->bare;
+	return oldest;
 }
 
 /* The file to close: one without a region, if no region was used before it. NULL if there is none, or this turn is too short. */
 static struct file *file_to_close(struct registry *registry)
 {
-	struct file *file = registry->bare;
+	struct file *file = oldest_bare(registry);
 	const struct region *region = file ? region_oldest(registry, &registry->looks) : NULL;
 
-	/* One that is stuck would not come free. */
-	while (file && remote_is_stuck(file)) {
-		take_looks(registry, 1);
-		file = file->next;
-	}
 	if (!file || (registry->order.n && !region))
 		return NULL;
 	return !region || file->last_used <= region->use.last_used ? file : NULL;
@@ -136,29 +112,27 @@ static bool close_files(struct registry *registry, uint64_t most)
 	struct region *region;
 	struct file *file;
 
-	while (registry->usage.handles > most) {
+	/* Where errands are closing files, or files are losing their last regions, there are handles on their way. */
+	while (registry->usage.handles > most && remote_count_closing(registry, NULL) < registry->usage.handles - most) {
 		file = file_to_close(registry);
 		if (file && !registry->looks) {
 			registry->cut_short = true;
 			break;
 		}
 		if (file) {
-			take_looks(registry, 1);
-			/* Where an errand closes it, there is a handle on its way. */
-			if (!file_free(registry, file))
-				break;
+			look_longer(registry, 1);
+			file_free(registry, file);
 			continue;
 		}
 		if (!look_on(registry, &registry->pass, registry->order.n))
 			break;
 		region = look_at_oldest(registry, &nothing);
-		/* Where files are losing their last regions, there are handles on their way. */
-		if (region && registry->n_emptying >= registry->usage.handles - most)
+		if (region && registry->n_emptying + remote_count_closing(registry, NULL) >= registry->usage.handles - most)
 			break;
 		if (region)
 			evict(registry, region);
 	}
-	end_pass(registry, &registry->pass);
+	look_end_pass(registry, &registry->pass);
 	return registry->usage.handles <= most;
 }
 
@@ -202,7 +176,7 @@ bool room_relieve(struct registry *registry, const struct need *need)
 		bytes += region->length;
 		evict(registry, region);
 	}
-	end_pass(registry, &registry->pass);
+	look_end_pass(registry, &registry->pass);
 	return bytes || registry->usage.draining;
 }
 
@@ -232,13 +206,13 @@ static bool recall_oldest(struct registry *registry, const struct need *need)
 
 		if (!share)
 			continue;
-		take_looks(registry, share->n_holds);
+		look_longer(registry, share->n_holds);
 		if (is_needed(share->region, need))
 			share_touch(share, share_last_used(registry, share));
 		else
 			share_recall_if_idle(registry, share);
 	}
-	end_pass(registry, &account->pass);
+	look_end_pass(registry, &account->pass);
 	return enough;
 }
 
