@@ -41,6 +41,7 @@ struct account {
 	uint64_t n_waiting_opens; /* of these */
 	struct holding held;
 	struct holding draining; /* of that, what is recalled */
+	struct holding late;     /* of that, what a client is late to unmap */
 	struct order order;      /* of use: the shares that are not recalled */
 	uint64_t pass;           /* of room.c over that order: looks that are left in it; 0: none has begun */
 	struct request *waiting; /* its requests that wait, first come first */

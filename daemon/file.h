@@ -35,6 +35,7 @@ struct file_user {
 	uint64_t n_clients;  /* that have it open */
 	uint64_t n_shares;   /* in regions of it */
 	uint64_t n_draining; /* of these */
+	uint64_t n_late;     /* of these */
 	struct file_user *prev, *next;
 };
 
@@ -55,6 +56,7 @@ struct file {
 	struct region *detached; /* those that it doesn't */
 	uint64_t n_regions;      /* all of them */
 	uint64_t n_draining;
+	uint64_t n_late;
 	struct lease *leases;    /* that are not recalled: what may be pinned */
 	uint64_t bare_since_ms; /* without a region, or asked for */
 	uint64_t mapped_bytes; /* of all of them */

@@ -25,7 +25,7 @@ static void add_own_need(const struct region *region, uint64_t bytes, struct nee
 
 	need->own.memory += bytes - (share ? region->length : 0);
 	need->own.maps += share ? 0 : 1;
-	if (share && share->draining) {
+	if (share && share->draining && !share->late) {
 		need->own_revived.memory += region->length;
 		need->own_revived.maps++;
 	}
@@ -39,7 +39,7 @@ static void add_need(const struct registry *registry, const struct file *file, u
 
 	need->bytes += bytes - (region ? region->length : 0);
 	need->maps += region ? 0 : 1;
-	if (region && region->draining) {
+	if (region && region->draining && !region->late) {
 		need->revived_bytes += region->length;
 		need->revived_maps++;
 	}
@@ -55,7 +55,7 @@ static void start_need(struct account *account, const struct file *file, struct 
 	need->account = account;
 	need->own.leases = need->last - need->first + 1;
 	need->own.handles = !user->n_shares;
-	need->own_revived.handles = user->n_shares && user->n_draining == user->n_shares;
+	need->own_revived.handles = user->n_shares && user->n_draining == user->n_shares && !user->n_late;
 }
 
 /* Sets the windows of the range, and what they need. 0; -EFBIG if they can never fit, -EDQUOT if they can't into the user's quota. */

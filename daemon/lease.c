@@ -139,6 +139,8 @@ void lease_end(struct registry *registry, struct lease *lease)
 	disinherit(registry, lease);
 	if (lease->heir && !--lease->heir->n_awaited)
 		complete(registry, lease->heir);
+	if (lease == registry->in_time)
+		registry->in_time = lease->next;
 	if (lease->recalled)
 		DL_DELETE(registry->recalled, lease);
 	else
@@ -152,6 +154,7 @@ void lease_end(struct registry *registry, struct lease *lease)
 	client_free_slot(lease->client, lease->ref.slot);
 	account->held.leases -= lease->n_charged;
 	account->draining.leases -= lease->recalled ? lease->n_charged : 0;
+	account->late.leases -= lease->late ? lease->n_charged : 0;
 	registry->usage.leases--;
 	registry->releases++;
 	free(lease);
@@ -175,6 +178,8 @@ bool lease_recall(struct registry *registry, struct lease *lease)
 		share_recalled(lease->holds[i].share);
 	lease->recalled_tick = registry->ticks;
 	DL_APPEND(registry->recalled, lease);
+	if (!registry->in_time)
+		registry->in_time = lease;
 	DL_APPEND2(lease->client->untold, lease, prev_untold, next_untold);
 	registry->n_untold++;
 	return true;
@@ -185,6 +190,21 @@ void lease_tell(struct registry *registry, struct lease *lease)
 	lease->told = true;
 	registry->n_untold--;
 	DL_DELETE2(lease->client->untold, lease, prev_untold, next_untold);
+}
+
+void lease_be_late(struct registry *registry, struct lease *lease)
+{
+	registry->in_time = lease->next;
+	lease->late = true;
+	lease->client->account->late.leases += lease->n_charged;
+	for (uint64_t i = 0; i < lease->n_holds; i++) {
+		struct share *share = lease->holds[i].share;
+
+		if (!share)
+			continue;
+		share_late(share);
+		region_be_late(registry, share->region);
+	}
 }
 
 void lease_bequeath(struct registry *registry, struct lease *lease, struct lease *heir)

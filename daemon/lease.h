@@ -46,6 +46,7 @@ struct lease {
 	bool recalled;
 	bool told; /* the client has been told of the recall */
 	uint64_t recalled_tick;
+	bool late; /* its client has had time to unmap it, and has not */
 	struct lease *prev, *next;               /* registry->recalled, if it is */
 	struct lease *prev_untold, *next_untold; /* client->untold, if it is recalled and not told */
 
@@ -78,6 +79,9 @@ bool lease_recall(struct registry *registry, struct lease *lease);
 
 /* The client has been told of the recall, or need not be. */
 void lease_tell(struct registry *registry, struct lease *lease);
+
+/* Its client is late: it may never unmap it, and no more is counted on what that would free. It is registry->in_time. */
+void lease_be_late(struct registry *registry, struct lease *lease);
 
 /* Gives up one of its regions. */
 void lease_give_up(struct registry *registry, struct hold *hold);

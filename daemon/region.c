@@ -68,6 +68,12 @@ struct region *region_find(const struct file *file, uint64_t window)
 	return region;
 }
 
+/* Whether its last regions will all go soon: for the registry to count, taken off before a change of its numbers and added after it. */
+static bool is_emptying(const struct file *file)
+{
+	return file->n_regions && file->n_draining == file->n_regions && !file->n_late;
+}
+
 int region_add(struct region **added, struct registry *registry, struct file *file, uint64_t window)
 {
 	struct region *region = calloc(1, sizeof(*region));
@@ -87,9 +93,8 @@ int region_add(struct region **added, struct registry *registry, struct file *fi
 	if (!file->n_regions) {
 		file_leave_bare(registry, file);
 		remote_enter(file);
-	} else if (file->n_draining == file->n_regions) {
-		registry->n_emptying--;
 	}
+	registry->n_emptying -= is_emptying(file);
 	file->n_regions++;
 	registry->usage.maps++;
 	registry->usage.memory += region->length;
@@ -165,11 +170,15 @@ static void leave_draining(struct registry *registry, struct region *region)
 {
 	struct file *file = region->file;
 
-	if (file->n_draining-- == file->n_regions)
-		registry->n_emptying--;
+	registry->n_emptying -= is_emptying(file);
+	file->n_draining--;
+	file->n_late -= region->late;
+	registry->n_emptying += is_emptying(file);
 	registry->usage.draining -= region->length;
 	registry->usage.draining_maps--;
-	region->draining = false;
+	registry->usage.late -= region->late ? region->length : 0;
+	registry->usage.late_maps -= region->late;
+	region->draining = region->late = false;
 }
 
 static void region_forget(struct registry *registry, struct region *region)
@@ -192,12 +201,12 @@ static void region_forget(struct registry *registry, struct region *region)
 	registry->usage.maps--;
 	free(region);
 
+	registry->n_emptying -= is_emptying(file);
 	file->n_regions--;
+	registry->n_emptying += is_emptying(file);
 	if (!file->n_regions) {
 		remote_leave(file);
 		file_become_bare(registry, file);
-	} else if (file->n_draining == file->n_regions) {
-		registry->n_emptying++;
 	}
 }
 
@@ -222,23 +231,43 @@ bool region_evict(struct registry *registry, struct region *region)
 	struct file *file = region->file;
 	struct share *share;
 	struct hold *hold;
+	bool late = false;
 
 	if (region_is_pinned(region))
 		return false;
 	DL_FOREACH(region->shares, share)
 		DL_FOREACH(share->holds, hold)
+		{
 			if (!lease_recall(registry, hold->lease))
 				return false;
+			late = late || hold->lease->late;
+		}
 
 	registry->counters.evictions++;
 	order_remove(&registry->order, &region->use);
 	region->draining = true;
 	registry->usage.draining += region->length;
 	registry->usage.draining_maps++;
-	if (++file->n_draining == file->n_regions)
-		registry->n_emptying++;
+	registry->n_emptying -= is_emptying(file);
+	file->n_draining++;
+	registry->n_emptying += is_emptying(file);
+	if (late)
+		region_be_late(registry, region);
 	region_settle(registry, region);
 	return true;
+}
+
+void region_be_late(struct registry *registry, struct region *region)
+{
+	struct file *file = region->file;
+
+	if (!region->draining || region->late)
+		return;
+	region->late = true;
+	registry->usage.late += region->length;
+	registry->usage.late_maps++;
+	registry->n_emptying -= is_emptying(file);
+	file->n_late++;
 }
 
 void region_revive(struct registry *registry, struct region *region)

@@ -36,6 +36,7 @@ struct region {
 	uint64_t census;      /* the last one that found it pinned */
 	bool coming;
 	bool draining;
+	bool late; /* draining, and a client is late to unmap it */
 	bool detached;
 
 	struct order_entry use;     /* registry->order, unless draining */
@@ -74,6 +75,9 @@ void region_touch(struct registry *registry, struct region *region, uint64_t use
 
 /* Claims all leases on it and lets go of it, at once or when they are unmapped. False if it is pinned. */
 bool region_evict(struct registry *registry, struct region *region);
+
+/* A client is late to unmap a lease on it. */
+void region_be_late(struct registry *registry, struct region *region);
 
 /* Makes a draining region live again, used just now. */
 void region_revive(struct registry *registry, struct region *region);

@@ -49,6 +49,13 @@ void registry_begin_turn(struct registry *registry)
 	registry->cut_short = false;
 }
 
+void registry_tick(struct registry *registry)
+{
+	registry->ticks++;
+	while (registry->in_time && registry->ticks - registry->in_time->recalled_tick >= REGISTRY_LATE_TICKS)
+		lease_be_late(registry, registry->in_time);
+}
+
 void registry_deinit(struct registry *registry)
 {
 	uint64_t moves = UINT64_MAX;

@@ -42,9 +42,11 @@ enum registry_condition {
 struct usage {
 	uint64_t memory;   /* bytes of all regions */
 	uint64_t draining; /* of these, bytes of regions that will go once their leases are unmapped */
+	uint64_t late;     /* of these, bytes of which a client is late to unmap something */
 	uint64_t handles;
 	uint64_t maps;
 	uint64_t draining_maps;
+	uint64_t late_maps;
 	uint64_t leases;
 };
 
@@ -66,7 +68,7 @@ struct registry {
 	struct counters counters;
 	struct pulse *pulse;
 	uint64_t now_ms;   /* set by whoever has a clock */
-	uint64_t ticks;    /* counted by that one while a lease is recalled */
+	uint64_t ticks;    /* counted by registry_tick() */
 	uint64_t looks;    /* at what might be evicted, or is counted, that are left for this turn */
 	bool cut_short;    /* there were too few: what waits has to be tried again soon */
 	uint64_t releases; /* grows with whatever may have made room */
@@ -77,10 +79,11 @@ struct registry {
 	struct file *bare;       /* files without a region that can be closed at once, in order of use; see account->bare */
 	struct file *unguarded;  /* files that are to be guarded and could not be, in the order in which they are tried again */
 	struct file *breaking;   /* files for which a writer waits */
-	uint64_t n_emptying;     /* files whose regions are all draining */
+	uint64_t n_emptying;     /* files whose regions are all draining, and none of them late */
 	struct order order;      /* of use: the regions that don't drain */
 	uint64_t pass;           /* of room.c over that order, see look.h: looks that are left in it; 0: none has begun */
 	struct lease *recalled;  /* leases that their clients have to unmap, the longest so first */
+	struct lease *in_time;   /* of these, the first whose client is not late; NULL if there is none */
 	uint64_t n_untold;       /* of these, those that no bell has told of */
 	struct census census;
 	struct client *clients; /* in the order of their serials */
@@ -133,6 +136,12 @@ void registry_deinit(struct registry *registry);
 
 /* A turn of the loop begins: so many regions may be looked at for eviction in it that it does not take long. */
 void registry_begin_turn(struct registry *registry);
+
+/*
+ * Time goes by, a tick each 10 ms while a lease is recalled or a request waits: who has not unmapped in a few ticks what was recalled is late. To
+ * be called by the one who has a clock.
+ */
+void registry_tick(struct registry *registry);
 
 /*
  * Opens a file for @client. On success *@file is set, borrowed, and request->fd is taken if the file is new, else left.

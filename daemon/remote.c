@@ -9,6 +9,7 @@
 #include "daemon/look.h"
 #include "daemon/region.h"
 #include "daemon/registry.h"
+#include "proto/pulse.h"
 #include "proto/util.h"
 
 void remote_charge(struct file *file, struct account *sender)
@@ -65,7 +66,7 @@ static bool look_at(struct registry *registry, const struct region *region, uint
 	return region_is_pinned(region);
 }
 
-/* The one that was used the longest ago, if no region of it is pinned or used since. Else it is put where it belongs now, and NULL. */
+/* The one that was used the longest ago, if no region of it is pinned, late, or used since. Else it is put where it belongs now, and NULL. */
 static struct file *look_at_oldest(struct registry *registry, struct account *account)
 {
 	struct order_entry *entry = order_oldest(&account->remote, &registry->looks);
@@ -81,8 +82,11 @@ static struct file *look_at_oldest(struct registry *registry, struct account *ac
 		pinned = look_at(registry, region, &use) || pinned;
 	DL_FOREACH(file->detached, region)
 		pinned = look_at(registry, region, &use) || pinned;
-	if (use == entry->last_used && !pinned)
+	if (use == entry->last_used && !pinned && !file->n_late)
 		return file;
+	/* One that a client is late to unmap may stay as long as one that is pinned. */
+	if (file->n_late)
+		use = pulse_instant(pulse_epoch(registry->pulse));
 	order_remove(&account->remote, entry);
 	entry->last_used = use;
 	order_insert(&account->remote, entry);

@@ -64,11 +64,15 @@ static void evict(struct registry *registry, struct region *region)
 
 /* ---- the limits ---- */
 
-/* Whether enough is evicted, even if it is still draining. */
+/* Whether enough is evicted, even if it is still draining: as far as nobody is late with it. */
 static bool enough_room(const struct registry *registry, const struct need *need)
 {
-	return registry->usage.memory - (registry->usage.draining - need->revived_bytes) + need->bytes <= registry->limits.memory &&
-	       registry->usage.maps - (registry->usage.draining_maps - need->revived_maps) + need->maps <= registry->limits.maps;
+	const struct usage *usage = &registry->usage;
+	uint64_t going = usage->draining - usage->late - need->revived_bytes;
+	uint64_t going_maps = usage->draining_maps - usage->late_maps - need->revived_maps;
+
+	return usage->memory - going + need->bytes <= registry->limits.memory &&
+	       usage->maps - going_maps + need->maps <= registry->limits.maps;
 }
 
 static void evict_oldest(struct registry *registry, const struct need *need)
@@ -184,12 +188,12 @@ bool room_relieve(struct registry *registry, const struct need *need)
 
 static bool enough_of_quota(const struct registry *registry, const struct need *need)
 {
-	const struct holding *draining = &need->account->draining, *revived = &need->own_revived;
+	const struct holding *draining = &need->account->draining, *late = &need->account->late, *revived = &need->own_revived;
 	struct holding gone = {
-		.memory = draining->memory - revived->memory,
-		.maps = draining->maps - revived->maps,
-		.handles = draining->handles - revived->handles,
-		.leases = draining->leases,
+		.memory = draining->memory - late->memory - revived->memory,
+		.maps = draining->maps - late->maps - revived->maps,
+		.handles = draining->handles - late->handles - revived->handles,
+		.leases = draining->leases - late->leases,
 	};
 
 	return account_may_hold(registry, need->account, &need->own, &gone);

@@ -6,7 +6,8 @@
  * Making room within the limits: the least recently used regions that nothing pins are evicted, just as many as are needed.
  *
  * An evicted region counts until its clients have unmapped it, so room is often only on its way. Where the clients that have to
- * unmap are the very one that asks, it is told in the answer, and the room is there.
+ * unmap are the very one that asks, it is told in the answer, and the room is there. Clients that are late to unmap may be stopped: what only
+ * they keep still counts, and meanwhile as much again is evicted of others.
  */
 
 #include "daemon/account.h"
@@ -24,7 +25,7 @@ struct slot_list;
 struct need {
 	uint64_t bytes;
 	uint64_t maps;
-	uint64_t revived_bytes; /* of regions of the run that are draining, and will be live again */
+	uint64_t revived_bytes; /* of regions of the run that are draining, none of them late, and will be live again */
 	uint64_t revived_maps;
 	bool awaits; /* one of the run is coming: another client has to unmap something for it first */
 	const struct file *file;
@@ -32,7 +33,7 @@ struct need {
 
 	struct account *account; /* the user's, and what the lease adds to it */
 	struct holding own;
-	struct holding own_revived; /* of what is draining there, what the run holds */
+	struct holding own_revived; /* of what is draining there and not late, what the run holds */
 };
 
 /* Whether there is room now. */

@@ -141,9 +141,9 @@ static void on_impatient(uv_timer_t *timer)
 {
 	struct server *server = timer->data;
 
-	server->registry.ticks++;
 	server->look_again = true;
 	server_wake(server);
+	registry_tick(&server->registry);
 	if (server->n_held)
 		peers_count_unread(server);
 	if (server->shrinks)

@@ -28,46 +28,62 @@ static void discharge(struct holding *holding, const struct region *region)
 	holding->maps--;
 }
 
-static void charge_file(struct share *share)
+/* What of a user's a file is counted in: taken off before a change of its numbers, and added after it. */
+static void count_file(struct account *account, const struct file_user *user, uint64_t n)
 {
-	struct file_user *user = file_find_user(share->region->file, share->account);
+	bool draining = user->n_shares && user->n_draining == user->n_shares;
 
-	if (!user->n_shares++)
-		share->account->held.handles++;
-	else if (user->n_draining == user->n_shares - 1)
-		share->account->draining.handles--;
+	account->held.handles += user->n_shares ? n : 0;
+	account->draining.handles += draining ? n : 0;
+	account->late.handles += draining && user->n_late ? n : 0;
 }
 
-static void discharge_file(struct share *share)
+/* Has so many shares more, or less, be counted in the file. */
+static void change_file(struct share *share, uint64_t shares, uint64_t draining, uint64_t late)
 {
 	struct file_user *user = file_find_user(share->region->file, share->account);
 
-	if (!--user->n_shares)
-		share->account->held.handles--;
-	else if (user->n_draining == user->n_shares)
-		share->account->draining.handles++;
-	file_forget_user(share->region->file, user);
+	count_file(share->account, user, -UINT64_C(1));
+	user->n_shares += shares;
+	user->n_draining += draining;
+	user->n_late += late;
+	count_file(share->account, user, 1);
+}
+
+static void set_late(struct share *share, bool late)
+{
+	if (late == share->late)
+		return;
+	share->late = late;
+	if (late)
+		charge(&share->account->late, share->region);
+	else
+		discharge(&share->account->late, share->region);
+	change_file(share, 0, 0, late ? 1 : -UINT64_C(1));
 }
 
 static void set_draining(struct share *share, bool draining)
 {
 	struct account *account = share->account;
-	struct file_user *user = file_find_user(share->region->file, account);
 
 	if (draining == share->draining)
 		return;
 	share->draining = draining;
+	change_file(share, 0, draining ? 1 : -UINT64_C(1), 0);
 	if (draining) {
 		order_remove(&account->order, &share->use);
 		charge(&account->draining, share->region);
-		if (++user->n_draining == user->n_shares)
-			account->draining.handles++;
 	} else {
-		if (user->n_draining-- == user->n_shares)
-			account->draining.handles--;
 		discharge(&account->draining, share->region);
 		order_insert(&account->order, &share->use);
 	}
+}
+
+/* Some of its leases are other ones, or others than before are recalled or late. */
+static void share_settle(struct share *share)
+{
+	set_draining(share, share->n_recalled == share->n_holds);
+	set_late(share, share->draining && share->n_late);
 }
 
 /* ---- use ---- */
@@ -152,16 +168,18 @@ static struct share *share_new(struct region *region, struct account *account, u
 	*share = (struct share){.account = account, .region = region, .use.last_used = use};
 	DL_APPEND(region->shares, share);
 	charge(&account->held, region);
-	charge_file(share);
+	change_file(share, 1, 0, 0);
 	order_insert(&account->order, &share->use);
 	return share;
 }
 
 static void share_free(struct share *share)
 {
+	set_late(share, false);
 	set_draining(share, false);
 	order_remove(&share->account->order, &share->use);
-	discharge_file(share);
+	change_file(share, -UINT64_C(1), 0, 0);
+	file_forget_user(share->region->file, file_find_user(share->region->file, share->account));
 	discharge(&share->account->held, share->region);
 	DL_DELETE(share->region->shares, share);
 	free(share);
@@ -178,7 +196,7 @@ int share_add(struct region *region, struct account *account, struct hold *hold,
 	DL_APPEND(share->holds, hold);
 	share->n_holds++;
 	hold->share = share;
-	set_draining(share, false);
+	share_settle(share);
 	share_touch(share, use);
 	return 0;
 }
@@ -190,18 +208,25 @@ void share_drop(struct hold *hold, uint64_t use)
 	DL_DELETE(share->holds, hold);
 	share->n_holds--;
 	share->n_recalled -= hold->lease->recalled;
+	share->n_late -= hold->lease->late;
 	if (!share->n_holds) {
 		share_free(share);
 		return;
 	}
 	share_touch(share, use);
-	set_draining(share, share->n_recalled == share->n_holds);
+	share_settle(share);
 }
 
 void share_recalled(struct share *share)
 {
 	share->n_recalled++;
-	set_draining(share, share->n_recalled == share->n_holds);
+	share_settle(share);
+}
+
+void share_late(struct share *share)
+{
+	share->n_late++;
+	share_settle(share);
 }
 
 void share_grow(struct share *share, uint64_t bytes)
@@ -209,4 +234,6 @@ void share_grow(struct share *share, uint64_t bytes)
 	share->account->held.memory += bytes;
 	if (share->draining)
 		share->account->draining.memory += bytes;
+	if (share->late)
+		share->account->late.memory += bytes;
 }

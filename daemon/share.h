@@ -26,8 +26,10 @@ struct share {
 	struct hold *holds; /* the user's leases on the region */
 	uint32_t n_holds;
 	uint32_t n_recalled; /* of these */
+	uint32_t n_late;     /* of these, those that their clients are late to unmap */
 	uint32_t n_named;    /* scratch of room.c; otherwise 0 */
 	bool draining;
+	bool late; /* draining, and a client is late */
 	struct share *prev, *next; /* region->shares */
 	struct order_entry use;    /* account->order, unless draining */
 };
@@ -43,6 +45,9 @@ void share_drop(struct hold *hold, uint64_t use);
 
 /* The lease of one of its holds was recalled. */
 void share_recalled(struct share *share);
+
+/* The client of one of these is late. */
+void share_late(struct share *share);
 
 /* Its region has become longer by @bytes. */
 void share_grow(struct share *share, uint64_t bytes);

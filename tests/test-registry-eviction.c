@@ -248,6 +248,91 @@ START_TEST(test_claimed_by_client)
 }
 END_TEST
 
+static void be_late(void)
+{
+	for (int i = 0; i < REGISTRY_LATE_TICKS; i++)
+		registry_tick(&registry);
+}
+
+/* Each limit and quota, by its number, allows three windows in a file each. */
+static void start_scarce(int which)
+{
+	struct limits *limits = &registry.limits;
+	uint64_t *const counted[] = {&limits->maps, &limits->quota.maps, &limits->quota.handles, &limits->quota.leases};
+
+	start(MANY * WINDOW, MANY, MANY);
+	if (which < 4)
+		*counted[which] = 3;
+	else
+		*(which == 4 ? &limits->memory : &limits->quota.memory) = 3 * WINDOW;
+}
+
+/* A client that does not unmap has the next in the order recalled, too, and just one; and so on until there is one that does. */
+START_TEST(test_late)
+{
+	for (int which = 0; which < 6; which++) {
+		static const char *const names[] = {"a", "b", "c", "d"};
+		struct slot_ref refs[3];
+		uint64_t files[4];
+
+		start_scarce(which);
+		for (int i = 0; i < 4; i++)
+			files[i] = new_file(one, names[i], WINDOW);
+		open_file(other, "c");
+		open_file(third, "d");
+		for (int i = 0; i < 3; i++) {
+			refs[i] = idle_lease(i < 2 ? one : other, files[i], 0, 1);
+			pulse_advance(pulse);
+		}
+		for (int n = 1; n <= 3; n++) {
+			for (int again = 0; again < 3; again++)
+				ck_assert_int_eq(try_lease(third, files[3], 0, 1), REGISTRY_NO_ROOM);
+			ck_assert_uint_eq(registry.counters.recalls, (uint64_t)n);
+			ck_assert_uint_eq(registry.usage.leases, 3);
+			if (n < 3)
+				be_late();
+		}
+		ck_assert(release(other, refs[2]));
+		lease(third, files[3], 0, 1);
+		remove_user(one);
+		ck_assert_uint_eq(registry.usage.late, 0);
+		ck_assert_uint_eq(registry.usage.late_maps, 0);
+		ck_assert_uint_eq(registry.n_emptying, 0);
+		ck_assert_ptr_null(registry.in_time);
+		ck_assert_mem_eq(&third->client.account->late, &(struct holding){0}, sizeof(struct holding));
+		ck_assert_mem_eq(&third->client.account->draining, &(struct holding){0}, sizeof(struct holding));
+		stop();
+	}
+}
+END_TEST
+
+/* A region that a client is late to unmap is live again when it is asked for, and the next search has nothing to count on. */
+START_TEST(test_late_and_revived)
+{
+	uint64_t a;
+
+	start(3 * WINDOW, MANY, MANY);
+	a = new_file(one, "a", 9 * WINDOW);
+	open_file(other, "a");
+	/* Of the lease on two windows the second goes only when the client is late with it. */
+	idle_lease(one, a, 0, 2);
+	pulse_advance(pulse);
+	release(other, idle_lease(other, a, 1, 1));
+	lease(other, a, 2, 1);
+	ck_assert_int_eq(try_lease(other, a, 3 * WINDOW, 1), REGISTRY_NO_ROOM);
+	ck_assert(is_draining(a, 0) && has(a, 1));
+	be_late();
+	ck_assert_uint_eq(registry.usage.late, WINDOW);
+	ck_assert_int_eq(try_lease(other, a, 3 * WINDOW, 1), REGISTRY_NO_ROOM);
+	ck_assert(is_draining(a, 1));
+	ck_assert_uint_eq(registry.usage.late, 2 * WINDOW);
+	lease(other, a, 0, 2);
+	ck_assert_uint_eq(registry.usage.late, 0);
+	ck_assert_uint_eq(registry.usage.draining, 0);
+	stop();
+}
+END_TEST
+
 /* A client that calls its lease always used just now does so up to the present only. */
 START_TEST(test_lying_use)
 {
@@ -456,6 +541,7 @@ Suite *suite(void)
 
 	HARNESS_CASE(s, "order", test_order_is_of_last_pin, test_order_with_leases, test_order_at_the_end_of_a_client, test_lying_use);
 	HARNESS_CASE(s, "eviction", test_draining_counts, test_revive, test_victims, test_most_victims, test_claimed_by_client,
+		     test_late, test_late_and_revived,
 		     test_end_of_client, test_hostile_board);
 	HARNESS_CASE(s, "demand", test_collect, test_drop);
 	return s;

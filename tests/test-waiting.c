@@ -237,6 +237,42 @@ START_TEST(test_deaf_to_many)
 }
 END_TEST
 
+/* Clients that are stopped are waited for all at once, and not while there is one that answers. */
+START_TEST(test_many_deaf)
+{
+	struct raw deaf[8];
+	struct slot_ref lease;
+
+	harness_start(&server, "--window-size=64K", "--max-memory=576K", "--recall-timeout=60s", NULL);
+	harness_make_file("file", 10 * WINDOW);
+	raw_start(&a, &server, "first");
+	raw_start(&b, &server, "second");
+	raw_start(&observer, &server, "observer");
+	file = raw_open(&a, "file");
+	raw_open(&b, "file");
+	for (uint64_t i = 0; i < 8; i++) {
+		raw_start(&deaf[i], &server, "deaf");
+		raw_open(&deaf[i], "file");
+		lease = lease_window(&deaf[i], i);
+		raw_unpin(&deaf[i], &lease);
+	}
+	lease = lease_window(&a, 8);
+	raw_unpin(&a, &lease);
+	send_window(&b, 9, RAW_LONG_MS);
+	give_back(&a, &lease);
+	ck_assert_uint_eq(raw_receive_leased(&b).offset, 9 * WINDOW);
+	ck_assert_uint_eq(raw_summary(&observer).recalls, 9);
+	ck_assert_uint_eq(raw_summary(&observer).disconnections, 0);
+	ck_assert_uint_eq(raw_summary(&observer).draining_bytes, 8 * WINDOW);
+	for (int i = 0; i < 8; i++)
+		raw_close(&deaf[i]);
+	raw_close(&a);
+	raw_close(&b);
+	raw_close(&observer);
+	harness_stop(&server);
+}
+END_TEST
+
 START_TEST(test_own_victims)
 {
 	struct message_leased leased;
@@ -481,7 +517,7 @@ Suite *suite(void)
 	Suite *s = suite_create("waiting");
 
 	HARNESS_CASE(s, "pinned", test_pinned_stays, test_unprintable_name, test_unpin_lets_in);
-	HARNESS_CASE(s, "idle", test_idle_is_recalled, test_shared_region_needs_all, test_deaf_client_goes, test_deaf_to_many,
+	HARNESS_CASE(s, "idle", test_idle_is_recalled, test_shared_region_needs_all, test_deaf_client_goes, test_deaf_to_many, test_many_deaf,
 		     test_own_victims, test_unleased_goes_first, test_draining_is_revived);
 	HARNESS_CASE(s, "order", test_lru_by_end_of_pin, test_lru_of_hits, test_first_come_first_served);
 	HARNESS_CASE(s, "gone", test_killed_client, test_waiting_client_goes);
