@@ -45,6 +45,7 @@ struct account {
 	struct order order;      /* of use: the shares that are not recalled */
 	uint64_t pass;           /* of room.c over that order: looks that are left in it; 0: none has begun */
 	struct request *waiting; /* its requests that wait, first come first */
+	struct request *tried;   /* of these, the last that was tried out of turn; NULL: the next is the first */
 	uint64_t n_remote;       /* files on volumes that are not local, which one of them has sent; until they are closed */
 	struct file *bare;       /* of these, those without a region, in order of use */
 	struct order remote;     /* of use: the others */

@@ -81,6 +81,8 @@ void queue_remove(struct request *request, struct registry *registry)
 {
 	struct account *account = request->client->account;
 
+	if (account->tried == request)
+		account->tried = request == account->waiting ? NULL : request->prev;
 	account->n_waiting--;
 	account->n_waiting_opens -= request->message.type == MESSAGE_OPEN;
 	DL_DELETE(account->waiting, request);

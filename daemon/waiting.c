@@ -13,14 +13,16 @@
 /* Whoever waits less than that is nothing to talk about. */
 #define SHORTAGE_NS UINT64_C(1000000000)
 
-/* Tries a request again. True if it was answered, and is gone. */
-static bool retry(struct server *server, struct request *request, bool in_turn, bool released)
+/* Requests of a user that are tried after an event although it is not their turn: what an event costs does not grow with all that wait. */
+#define TRIES_OUT_OF_TURN 16
+
+/* Tries a request again, unless it is only looked whether its deadline has passed. True if it was answered, and is gone. */
+static bool retry(struct server *server, struct request *request, bool in_turn, bool look_only)
 {
 	struct answer *answer = &server->answer;
 	int r = REQUEST_WAITS;
 
-	/* Before its turn it is granted if it needs no room any more. */
-	if (in_turn || released)
+	if (!look_only)
 		r = request_run(request, &server->registry, &server->report, in_turn, answer);
 	if (r == REQUEST_WAITS) {
 		/* Where this turn was too short to find out, the next one tells. */
@@ -34,22 +36,33 @@ static bool retry(struct server *server, struct request *request, bool in_turn, 
 }
 
 /*
- * Answers one request of a user: of each type the first that waits is tried, not counting those that wait for something else than room. False
- * if none could be.
+ * Answers one request of a user: of each type the first that waits is tried, not counting those that wait for something else than room. Of
+ * the others, which may need no room any more, or not wait any more, some are tried, and the next time those behind them. False if none
+ * could be answered.
  */
-static bool serve_one(struct server *server, struct account *account, bool released)
+static bool serve_one(struct server *server, struct account *account)
 {
 	bool waits[MESSAGE_ERROR] = {0}; /* by type: whether one of it goes on waiting for its turn */
-	struct request *request, *next;
+	struct request *request, *next, *last = account->tried;
+	unsigned tries = TRIES_OUT_OF_TURN;
 
 	DL_FOREACH_SAFE(account->waiting, request, next)
 	{
-		uint32_t type = request->message.type;
+		bool *waits_already = &waits[request->message.type], is_first = !*waits_already && !request_waits_aside(request);
+		bool is_next = !is_first && !last && tries;
 
-		if (retry(server, request, !waits[type], released))
+		if (request == last)
+			last = NULL;
+		if (is_next) {
+			account->tried = request;
+			tries--;
+		}
+		if (retry(server, request, !*waits_already, !is_first && !is_next))
 			return true;
-		waits[type] = waits[type] || !request_waits_aside(request);
+		*waits_already = *waits_already || is_first;
 	}
+	if (tries)
+		account->tried = NULL;
 	return false;
 }
 
@@ -65,7 +78,7 @@ void waiting_serve(struct server *server)
 	server->releases_seen = registry->releases;
 	DL_FOREACH_SAFE(registry->accounts, account, next)
 	{
-		if (!serve_one(server, account, released))
+		if (!serve_one(server, account))
 			continue;
 		DL_DELETE(registry->accounts, account);
 		DL_APPEND(registry->accounts, account);

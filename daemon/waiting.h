@@ -3,8 +3,8 @@
 #define DAEMON_WAITING_H
 
 /*
- * What the server does with requests that wait: it tries them again when something was released, each user in turn, and says when room
- * is short.
+ * What the server does with requests that wait: it tries them again when something was released, each user in turn, and of each the first
+ * in turn and a few others, and says when room is short.
  */
 
 #include <stdbool.h>

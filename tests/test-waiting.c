@@ -403,6 +403,29 @@ START_TEST(test_lru_of_hits)
 }
 END_TEST
 
+/* What needs no room any more is found behind any number of requests that do. */
+START_TEST(test_out_of_turn)
+{
+	struct message_leased swapped;
+	struct slot_ref lease;
+
+	start();
+	lease_window(&a, 0);
+	lease = lease_window(&a, 1);
+	raw_unpin(&a, &lease);
+	/* Others have to wait for the new window until the old one is unmapped. */
+	swapped = raw_lease(&a, file, 3 * WINDOW, 1);
+	ck_assert_uint_eq(swapped.victims.n, 1);
+	for (int i = 0; i < 100; i++)
+		send_window(&b, 5, RAW_LONG_MS);
+	send_window(&b, 3, RAW_LONG_MS);
+	raw_await_waits(&observer, 101);
+	raw_release(&a, &swapped.victims.refs[0]);
+	ck_assert_uint_eq(raw_receive_leased(&b).offset, 3 * WINDOW);
+	stop();
+}
+END_TEST
+
 START_TEST(test_first_come_first_served)
 {
 	struct message_leased leased;
@@ -519,7 +542,7 @@ Suite *suite(void)
 	HARNESS_CASE(s, "pinned", test_pinned_stays, test_unprintable_name, test_unpin_lets_in);
 	HARNESS_CASE(s, "idle", test_idle_is_recalled, test_shared_region_needs_all, test_deaf_client_goes, test_deaf_to_many, test_many_deaf,
 		     test_own_victims, test_unleased_goes_first, test_draining_is_revived);
-	HARNESS_CASE(s, "order", test_lru_by_end_of_pin, test_lru_of_hits, test_first_come_first_served);
+	HARNESS_CASE(s, "order", test_lru_by_end_of_pin, test_lru_of_hits, test_out_of_turn, test_first_come_first_served);
 	HARNESS_CASE(s, "gone", test_killed_client, test_waiting_client_goes);
 	return s;
 }
