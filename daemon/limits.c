@@ -16,8 +16,8 @@
 /* Descriptors that a client needs: its socket, the bell, and the board while it is handed over or a file that waits to be opened. */
 #define CLIENT_DESCRIPTORS 3
 /* A part of the rest for what has come and is to be closed, and the most of that. */
-#define ERRANDS_PART 8
-#define MOST_ERRANDS 512
+#define STRAYS_PART 8
+#define MOST_STRAYS 512
 /* Maps that are neither regions nor boards: the program, its libraries, heap and stacks. */
 #define RESERVED_MAPS 512
 /* How much sooner than the kernel the write guard gives way. */
@@ -113,8 +113,8 @@ int limits_fit(struct limits *limits, char *complaint, size_t size)
 		return -EMFILE;
 	limits->in_flight = descriptors;
 	descriptors -= RESERVED_DESCRIPTORS;
-	limits->errands = min_u64(descriptors / ERRANDS_PART, MOST_ERRANDS);
-	descriptors -= limits->errands;
+	limits->strays = min_u64(descriptors / STRAYS_PART, MOST_STRAYS);
+	descriptors -= limits->strays;
 
 	/* Half of the descriptors at most are for files, and those that guard them; the rest for clients. */
 	lowered += lower(&limits->handles, descriptors / 2 / descriptors_of_file, "", "max-handles",
@@ -148,7 +148,7 @@ void limits_set_quota(struct limits *limits)
 		.files = LIMITS_USER_FILES,
 		.clients = clients,
 		.requests = min_u64(clients, LIMITS_USER_REQUESTS),
-		.errands = max_u64(percent_of(limits->errands, percent), 1),
+		.strays = max_u64(percent_of(limits->strays, percent), 1),
 		.in_flight = max_u64(percent_of(limits->in_flight, percent), 1),
 	};
 }

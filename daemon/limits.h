@@ -20,7 +20,7 @@ struct quota {
 	uint64_t files;    /* that they have open, counted for each client; the server may have let go of some */
 	uint64_t clients;  /* connections */
 	uint64_t requests; /* that wait */
-	uint64_t errands;  /* descriptors that are to be closed; then nothing more is read from the user's clients */
+	uint64_t strays;   /* descriptors that are to be closed; then nothing more is read from the user's clients */
 	uint64_t in_flight; /* descriptors that they were sent, and have not received; the same */
 };
 
@@ -30,7 +30,7 @@ struct limits {
 	uint64_t maps;    /* regions */
 	uint64_t window;  /* bytes of a window, a power of two */
 	uint64_t clients; /* connections; follows from the descriptors that the handles leave */
-	uint64_t errands; /* descriptors that are to be closed, for which some are kept free */
+	uint64_t strays;  /* descriptors that are to be closed, for which some are kept free */
 	uint64_t in_flight; /* descriptors that clients have not received: past that the kernel lets no more be sent */
 	uint64_t user_percent; /* of each of these, what one user may have at most */
 	struct quota quota;    /* follows from all that */

@@ -223,7 +223,7 @@ static bool is_over(const struct peer *peer)
 {
 	const struct quota *quota = &peer->server->registry.limits.quota;
 
-	return peer->account->n_strays >= quota->errands || peer->account->n_in_flight >= quota->in_flight;
+	return peer->account->n_strays >= quota->strays || peer->account->n_in_flight >= quota->in_flight;
 }
 
 static void listen_for(struct peer *peer, int events)

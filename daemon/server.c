@@ -104,7 +104,7 @@ static void set_timer(uv_timer_t *timer, uv_timer_cb callback, uint64_t period_m
 /* Where descriptors of those that were turned away can't be closed, none is accepted that might have to be. */
 static bool has_room_for_peer(const struct server *server)
 {
-	return server->n_peers < server->registry.limits.clients && server->errands.n_strays <= server->registry.limits.errands;
+	return server->n_peers < server->registry.limits.clients && server->errands.n_strays <= server->registry.limits.strays;
 }
 
 static bool has_to_look_at_runners(const struct server *server)

@@ -46,7 +46,7 @@ static int serve(int ready)
 	limits.handles = 3;
 	limits.window = WINDOW;
 	limits.clients = 100;
-	limits.errands = 100;
+	limits.strays = 100;
 	limits.in_flight = 1000;
 	limits.user_percent = 100;
 	limits.recall_timeout_ms = RAW_LONG_MS;

@@ -46,7 +46,7 @@ START_TEST(test_fit_descriptors)
 	ck_assert_int_eq(limits_fit(&limits, complaint, sizeof(complaint)), 0);
 	ck_assert_str_eq(complaint, "");
 	ck_assert_uint_eq(limits.handles, 44);
-	ck_assert_uint_eq(limits.errands, 12);
+	ck_assert_uint_eq(limits.strays, 12);
 	ck_assert_uint_eq(limits.clients, 44 / 3);
 	ck_assert_uint_eq(limits.in_flight, 120);
 	ck_assert_uint_eq(limits.maps, 1);
