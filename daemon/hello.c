@@ -63,7 +63,6 @@ static int welcome(struct peer *peer, const struct message *hello)
 /* Sends the refusal that is in the answer of the server, and ends the peer. */
 static void turn_down(struct peer *peer)
 {
-	peer->server->registry.counters.refusals++;
 	peer_answer(peer, &peer->server->answer);
 	peer_fail(peer);
 }

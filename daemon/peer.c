@@ -99,23 +99,24 @@ int peer_send(struct peer *peer, const struct message *message, const int *descr
 }
 
 /* What a limit or a quota refuses is the administrator's business too; the rest is the client's own mistake. */
-static void log_refusal(const struct peer *peer, const struct message_error *error)
+static void note_refusal(struct server *server, const struct log_client *client, const struct message_error *error)
 {
 	bool short_of = error->error == ETIMEDOUT || error->error == EDQUOT || error->error == ENOMEM;
-	struct log_client client = peer_log_client(peer);
 
-	log_event(short_of ? LOG_WARNING : LOG_INFO, LOG_REFUSAL, &client, "refused: %.*s", (int)error->sentence.length,
+	server->registry.counters.refusals++;
+	log_event(short_of ? LOG_WARNING : LOG_INFO, LOG_REFUSAL, client, "refused: %.*s", (int)error->sentence.length,
 		  error->sentence.data);
 }
 
 void peer_answer(struct peer *peer, const struct answer *answer)
 {
+	struct log_client client = peer_log_client(peer);
 	int r;
 
 	if (peer->failed || !answer->message.type)
 		return;
 	if (answer->message.type == MESSAGE_ERROR)
-		log_refusal(peer, &answer->message.error);
+		note_refusal(peer->server, &client, &answer->message.error);
 	/* Who has the answer sees what it has changed. */
 	registry_publish(&peer->server->registry);
 	r = peer_send(peer, &answer->message, &answer->fd, answer->fd >= 0);
@@ -178,7 +179,6 @@ static void take_request(struct peer *peer, const struct message *message, int *
 				       peer->account->n_waiting);
 		else
 			request_refuse(answer, message->serial, -r, "the server could not do it: %s", strerror(-r));
-		server->registry.counters.refusals++;
 	}
 	peer_answer_request(peer, &request, answer);
 	request_deinit(&request, &server->registry);
@@ -359,10 +359,9 @@ static void turn_away(struct server *server, int socket, const struct ucred *cre
 	struct answer *answer = &server->answer;
 	int length;
 
-	server->registry.counters.refusals++;
 	request_refuse(answer, 0, EDQUOT, "uid %u has as many clients as one user may have: %" PRIu64, (unsigned)credentials->uid,
 		       server->registry.limits.quota.clients);
-	log_event(LOG_WARNING, LOG_REFUSAL, &client, "refused: %s", answer->text);
+	note_refusal(server, &client, &answer->message.error);
 	length = message_encode(&answer->message, server->outgoing, PACKET_MAX_BYTES);
 	if (length > 0)
 		channel_send(socket, server->outgoing, (size_t)length, NULL, 0);

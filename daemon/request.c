@@ -86,7 +86,6 @@ static void refuse(const struct request *request, struct registry *registry, str
 	uint32_t serial = request->message.serial;
 	char sentence[SHORTAGE_MAX];
 
-	registry->counters.refusals++;
 	switch (-error) {
 	case EBADF:
 		request_refuse(answer, serial, EBADF, "the client has no file of this id open");
@@ -189,7 +188,6 @@ void request_expire(struct request *request, struct registry *registry, struct a
 		refuse(request, registry, answer, -ETIMEDOUT);
 		return;
 	}
-	registry->counters.refusals++;
 	if (asks_volume(request)) {
 		request_refuse(answer, request->message.serial, ETIMEDOUT, "the file system does not answer");
 		return;
@@ -234,7 +232,6 @@ static int run_open(struct request *request, struct registry *registry, bool in_
 
 	r = descriptor_check(request->fd, &facts);
 	if (r < 0 || memchr(label.data, '\0', label.length)) {
-		registry->counters.refusals++;
 		if (r == -EBADF)
 			request_refuse(answer, serial, EBADF, "the descriptor is not open for reading only");
 		else
@@ -282,7 +279,6 @@ static int run_lease(struct request *request, struct registry *registry, bool in
 	int r;
 
 	if (!lease->length || lease->offset > INT64_MAX) {
-		registry->counters.refusals++;
 		request_refuse(answer, serial, EINVAL, "a lease needs an offset below 2^63 and a length of at least 1");
 		return 0;
 	}
@@ -298,7 +294,6 @@ static int run_lease(struct request *request, struct registry *registry, bool in
 		return 0;
 	}
 	if (r == -EDQUOT && request->client->n_leases < request->client->board.n_slots) {
-		registry->counters.refusals++;
 		request_refuse(answer, serial, EDQUOT,
 			       "the range can never fit into what one user may lease: %" PRIu64 " bytes in %" PRIu64 " windows of %" PRIu64
 			       " bytes",
@@ -355,7 +350,6 @@ static int run_evict(struct request *request, struct registry *registry, struct 
 		memcpy(path, text.data, text.length);
 		path[text.length] = '\0';
 		if (!text.length || strlen(path) != text.length) {
-			registry->counters.refusals++;
 			request_refuse(answer, request->message.serial, EINVAL, "the path is empty, or has a zero byte in it");
 			return 0;
 		}
@@ -388,7 +382,6 @@ static int run_status(struct request *request, struct registry *registry, const 
 	if (r == REPORT_WAITS)
 		return REQUEST_WAITS;
 	if (r < 0) {
-		registry->counters.refusals++;
 		request_refuse(answer, request->message.serial, EINVAL, "there is no section %" PRIu32 " of figures", status->section);
 		return 0;
 	}
