@@ -82,6 +82,21 @@ struct peer *peer_of_client(struct client *client)
 
 /* ---- sending ---- */
 
+/* Counts what was sent to it, or that none of it is on its way any more. */
+static void charge(struct peer *peer, uint64_t n_descriptors)
+{
+	peer->n_in_flight += n_descriptors;
+	peer->account->n_in_flight += n_descriptors;
+	peer->server->n_in_flight += n_descriptors;
+}
+
+static void discharge(struct peer *peer)
+{
+	peer->server->n_in_flight -= peer->n_in_flight;
+	peer->account->n_in_flight -= peer->n_in_flight;
+	peer->n_in_flight = 0;
+}
+
 int peer_send(struct peer *peer, const struct message *message, const int *descriptors, size_t n_descriptors)
 {
 	char *bytes = peer->server->outgoing;
@@ -93,8 +108,7 @@ int peer_send(struct peer *peer, const struct message *message, const int *descr
 	r = channel_send(peer->socket, bytes, (size_t)length, descriptors, n_descriptors);
 	if (r < 0)
 		return r;
-	peer->n_in_flight += n_descriptors;
-	peer->account->n_in_flight += n_descriptors;
+	charge(peer, n_descriptors);
 	return 0;
 }
 
@@ -211,10 +225,8 @@ static int count_unread(struct peer *peer)
 
 	if (ioctl(peer->socket, SIOCOUTQ, &unread) < 0)
 		unread = INT_MAX;
-	if (!unread) {
-		peer->account->n_in_flight -= peer->n_in_flight;
-		peer->n_in_flight = 0;
-	}
+	if (!unread)
+		discharge(peer);
 	return unread;
 }
 
@@ -251,9 +263,20 @@ void peers_count_unread(struct server *server)
 	struct peer *peer;
 
 	DL_FOREACH(server->peers, peer)
+		if (peer->n_in_flight)
+			count_unread(peer);
+}
+
+void peers_see_off(struct server *server)
+{
+	struct peer *peer, *next;
+
+	DL_FOREACH_SAFE(server->left, peer, next)
+	{
 		count_unread(peer);
-	DL_FOREACH(server->left, peer)
-		count_unread(peer);
+		if (!peer->n_in_flight)
+			peer_free(peer);
+	}
 }
 
 void peer_look_again(struct peer *peer)
@@ -317,9 +340,7 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 	struct peer *peer = poll->data;
 
 	server_wake(peer->server);
-	if (peer->left)
-		peer_free(peer);
-	else if (status < 0 || events & UV_DISCONNECT)
+	if (status < 0 || events & UV_DISCONNECT)
 		peer_fail(peer);
 	else if (events & UV_READABLE)
 		receive(peer);
@@ -440,11 +461,11 @@ void peer_end(struct peer *peer)
 	}
 	close_fdp(&peer->bell);
 
-	peer->left = true;
 	DL_APPEND(server->left, peer);
-	shutdown(peer->socket, SHUT_WR);
+	uv_poll_stop(&peer->poll);
+	shutdown(peer->socket, SHUT_RDWR);
 	count_unread(peer);
-	if (!peer->n_in_flight || server->stopping || uv_poll_start(&peer->poll, UV_DISCONNECT, on_ready) < 0)
+	if (!peer->n_in_flight)
 		peer_free(peer);
 }
 
@@ -453,10 +474,9 @@ void peer_free(struct peer *peer)
 	struct server *server = peer->server;
 
 	DL_DELETE(server->left, peer);
-	peer->account->n_in_flight -= peer->n_in_flight;
+	discharge(peer);
 	/* The loop must let go of the descriptor before it is closed. */
 	uv_close((uv_handle_t *)&peer->poll, on_closed);
-	shutdown(peer->socket, SHUT_RDWR);
 	/* With it goes what was not read of it, which can be any descriptor. */
 	errand_run(&server->errands, &peer->closing, RUNNER_CLOSE, peer->account, take_fd(&peer->socket), on_socket_closed);
 }

@@ -6,8 +6,9 @@
  * A peer: the connection to one client. It turns packets into requests, and answers into packets, and rings the client's bell.
  *
  * A peer that breaks the protocol, is gone, or does not read what it asked for is failed: it is marked, and the server ends it when
- * nothing is in the middle of using it. Then it has left; its socket stays until the client has received or given up the descriptors that
- * were sent to it, since the kernel counts those as the server's.
+ * nothing is in the middle of using it. Then it has left; its socket stays until the client has received the descriptors that were sent to
+ * it, or has closed its own end, since the kernel counts those as the server's. Both shows in what is unread, and in nothing else: a client
+ * that only shuts its end down keeps what it has not received.
  *
  * A peer is held, and nothing more read from it, while too many descriptors are on their way to its user's clients, or have come from
  * them and are still to be closed.
@@ -38,7 +39,6 @@ struct peer {
 	bool greeted; /* said HELLO: there is a client */
 	bool failed;
 	bool held;
-	bool left;
 	int n_parts; /* that keep the memory: the loop's, and the socket */
 	struct errand closing;
 	struct client client;
@@ -56,6 +56,9 @@ void peer_free(struct peer *peer);
 
 /* Counts anew what is on its way to clients: they may have received it since they were last read from. */
 void peers_count_unread(struct server *server);
+
+/* Frees those that have left and to whom nothing is on its way any more. */
+void peers_see_off(struct server *server);
 
 /* Goes on with a peer that is held, if its user has come down. */
 void peer_look_again(struct peer *peer);

@@ -128,7 +128,8 @@ void server_settle(struct server *server)
 	if (server->stopping)
 		return;
 	/* Files change, also those that were left behind. */
-	set_timer(&server->second, on_second, SECOND_MS, server->peers || server->registry.by_id || has_to_look_at_runners(server));
+	set_timer(&server->second, on_second, SECOND_MS,
+		  server->peers || server->left || server->registry.by_id || has_to_look_at_runners(server));
 	set_timer(&server->impatient, on_impatient, IMPATIENT_MS,
 		  waiting_is_any(server) || server->registry.recalled || server->registry.breaking || server->n_held || server->shrinks);
 	if (server->registry.cut_short && waiting_is_any(server))
@@ -144,8 +145,10 @@ static void on_impatient(uv_timer_t *timer)
 	server->look_again = true;
 	server_wake(server);
 	registry_tick(&server->registry);
-	if (server->n_held)
+	if (server->n_held) {
 		peers_count_unread(server);
+		peers_see_off(server);
+	}
 	if (server->shrinks)
 		server->shrinks = !room_shrink(&server->registry);
 	writers_recall(&server->registry);
@@ -219,6 +222,7 @@ static void on_second(uv_timer_t *timer)
 	pulse_advance(server->pulse);
 	registry_look_around(&server->registry);
 	fail_silent(server);
+	peers_see_off(server);
 	atomic_store_explicit(&server->pulse->second, (uint32_t)((server->registry.now_ms - server->report.started_ms) / SECOND_MS),
 			      memory_order_relaxed);
 	waiting_tell_shortage(server);

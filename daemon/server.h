@@ -49,6 +49,7 @@ struct server {
 	struct peer *left; /* whose sockets stay for what was not received */
 	uint64_t n_peers;  /* with them, and those whose sockets are not closed yet */
 	uint64_t n_held;
+	uint64_t n_in_flight; /* descriptors that were sent, and may not be received yet */
 	bool some_failed;
 
 	/* Scratch, since the loop is one thread: what came, what is answered, and that as it is sent. */
