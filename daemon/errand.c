@@ -61,6 +61,12 @@ void errands_run(struct errands *errands)
 		;
 }
 
+/* Whether its descriptor has no place in the server. */
+static bool is_stray(const struct errand *errand)
+{
+	return !errand->done || errand->kind == RUNNER_IDENTIFY;
+}
+
 void errand_run(struct errands *errands, struct errand *errand, enum runner_call kind, struct account *account, int fd,
 		errand_done_fn *done)
 {
@@ -69,6 +75,10 @@ void errand_run(struct errands *errands, struct errand *errand, enum runner_call
 	*errand = (struct errand){.kind = kind, .id = ++errands->last_id, .fd = fd, .account = account, .lane = lane, .done = done};
 	if (account)
 		account_ref(account);
+	if (is_stray(errand)) {
+		account->n_strays++;
+		errands->n_strays++;
+	}
 	errands->n++;
 	lane->n++;
 	if (!lane->waiting)
@@ -85,8 +95,6 @@ void errand_close_stray(struct errands *errands, struct account *account, int fd
 		close_fd(fd);
 		return;
 	}
-	account->n_strays++;
-	errands->n_strays++;
 	errand_run(errands, errand, RUNNER_CLOSE, account, fd, NULL);
 }
 
@@ -94,15 +102,16 @@ static void end_errand(struct errands *errands, struct registry *registry, struc
 {
 	struct account *account = errand->account;
 
-	errand->lane->n--;
-	errands->n--;
-	if (errand->done) {
-		errand->done(registry, errand, result);
-	} else {
+	if (is_stray(errand)) {
 		account->n_strays--;
 		errands->n_strays--;
-		free(errand);
 	}
+	errand->lane->n--;
+	errands->n--;
+	if (errand->done)
+		errand->done(registry, errand, result);
+	else
+		free(errand);
 	if (account)
 		account_unref(registry, account);
 }

@@ -9,6 +9,7 @@
 #include "daemon/request.h"
 #include "daemon/room.h"
 #include "daemon/server.h"
+#include "proto/channel.h"
 #include "proto/util.h"
 
 #include <string.h>
@@ -49,6 +50,8 @@ static int welcome(struct peer *peer, const struct message *hello)
 	if (shutdown(ours, SHUT_RD) < 0)
 		return -errno;
 
+	/* From now on it may send some. */
+	channel_take_descriptors(peer->socket, true);
 	r = peer_send(peer, &message, (int[]){board_fd, peer->server->pulse_fd, theirs}, 3);
 	if (r < 0)
 		return r;

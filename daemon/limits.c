@@ -4,6 +4,7 @@
 #include "daemon/limits.h"
 
 #include "daemon/size.h"
+#include "proto/channel.h"
 #include "proto/util.h"
 
 #include <inttypes.h>
@@ -15,9 +16,13 @@
 #define RESERVED_DESCRIPTORS 20
 /* Descriptors that a client needs: its socket, the bell, and the board while it is handed over or a file that waits to be opened. */
 #define CLIENT_DESCRIPTORS 3
-/* A part of the rest for what has come and is to be closed, and the most of that. */
+/* A part of the rest for strays, with as many as one packet can bring where there are that many; and the most of that. */
 #define STRAYS_PART 8
-#define MOST_STRAYS 512
+#define MOST_STRAYS 2048
+/* The part of them that is for all users by their quotas. The rest is for the packets that pass these: who has one is not read any more. */
+#define STRAYS_BY_QUOTA 4
+/* Of what many users have in common, one may have so small a part in any case. */
+#define SMALL_PART 64
 /* Maps that are neither regions nor boards: the program, its libraries, heap and stacks. */
 #define RESERVED_MAPS 512
 /* How much sooner than the kernel the write guard gives way. */
@@ -113,7 +118,10 @@ int limits_fit(struct limits *limits, char *complaint, size_t size)
 		return -EMFILE;
 	limits->in_flight = descriptors;
 	descriptors -= RESERVED_DESCRIPTORS;
-	limits->strays = min_u64(descriptors / STRAYS_PART, MOST_STRAYS);
+	limits->strays = descriptors / STRAYS_PART;
+	if (descriptors >= 3 * PACKET_ROOM)
+		limits->strays += PACKET_ROOM;
+	limits->strays = min_u64(limits->strays, MOST_STRAYS);
 	descriptors -= limits->strays;
 
 	/* Half of the descriptors at most are for files, and those that guard them; the rest for clients. */
@@ -134,11 +142,16 @@ int limits_fit(struct limits *limits, char *complaint, size_t size)
 	return lowered;
 }
 
+bool limits_are_reached(uint64_t own, uint64_t quota, uint64_t all, uint64_t limit)
+{
+	return own >= quota || all >= limit || (all >= limit / 2 && own > limit / SMALL_PART);
+}
+
 void limits_set_quota(struct limits *limits)
 {
 	uint64_t percent = limits->user_percent;
-
 	uint64_t clients = max_u64(percent_of(limits->clients, percent), 1);
+	uint64_t strays = max_u64(percent_of(limits->strays / STRAYS_BY_QUOTA, percent), 1);
 
 	limits->quota = (struct quota){
 		.memory = max_u64(percent_of(limits->memory, percent), limits->window),
@@ -148,7 +161,8 @@ void limits_set_quota(struct limits *limits)
 		.files = LIMITS_USER_FILES,
 		.clients = clients,
 		.requests = min_u64(clients, LIMITS_USER_REQUESTS),
-		.strays = max_u64(percent_of(limits->strays, percent), 1),
-		.in_flight = max_u64(percent_of(limits->in_flight, percent), 1),
+		.opens = max_u64(strays / 2, 1),
+		.strays = strays,
+		.in_flight = max_u64(percent_of(limits->in_flight / 2, percent), 1),
 	};
 }

@@ -20,6 +20,7 @@ struct quota {
 	uint64_t files;    /* that they have open, counted for each client; the server may have let go of some */
 	uint64_t clients;  /* connections */
 	uint64_t requests; /* that wait */
+	uint64_t opens;    /* of these, to open a file: each keeps a descriptor that may become a stray */
 	uint64_t strays;   /* descriptors that are to be closed; then nothing more is read from the user's clients */
 	uint64_t in_flight; /* descriptors that they were sent, and have not received; the same */
 };
@@ -32,7 +33,7 @@ struct limits {
 	uint64_t clients; /* connections; follows from the descriptors that the handles leave */
 	uint64_t strays;  /* descriptors that are to be closed, for which some are kept free */
 	uint64_t in_flight; /* descriptors that clients have not received: past that the kernel lets no more be sent */
-	uint64_t user_percent; /* of each of these, what one user may have at most */
+	uint64_t user_percent; /* of each of these, what one user may have at most; of strays and what is in flight, of a part */
 	struct quota quota;    /* follows from all that */
 	uint64_t recall_timeout_ms; /* after which a client is disconnected that has not unmapped what was recalled */
 	uint64_t idle_timeout_ms;   /* after which a file is let go that has no region and was not asked for */
@@ -63,6 +64,12 @@ void limits_default(struct limits *limits);
  * sentence for each in @complaint; -EMFILE or -ENOMEM if the kernel allows too few descriptors or maps to be of use.
  */
 int limits_fit(struct limits *limits, char *complaint, size_t size);
+
+/*
+ * Whether a user with @own of something may get no more of it, where all together have @all of @limit. Half of it is for all up to their
+ * quotas, and the other half for those who have very little. So what several user ids take by their quotas leaves something to the others.
+ */
+bool limits_are_reached(uint64_t own, uint64_t quota, uint64_t all, uint64_t limit);
 
 /* Sets the quota of a user from the limits: the same part of each, but never less than one window, region, file or client. */
 void limits_set_quota(struct limits *limits);

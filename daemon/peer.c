@@ -30,7 +30,7 @@
 
 /*
  * What the kernel may keep for a peer that does not read. Requests are read while less than a quarter is used, which leaves room for the
- * answers of all that may wait. The kernel doubles the number.
+ * largest answer. The kernel doubles the number.
  */
 #define SEND_BUFFER (96 * 1024)
 
@@ -230,18 +230,45 @@ static int count_unread(struct peer *peer)
 	return unread;
 }
 
-/* Whether nothing more may come of this user before some of that is gone, as far as it was counted. */
+static bool is_full(struct peer *peer)
+{
+	return count_unread(peer) > SEND_BUFFER / 2;
+}
+
+/* Whether nothing more may be sent to this user before some of what is on its way is gone, as far as it was counted. */
+static bool has_too_much_in_flight(const struct peer *peer)
+{
+	const struct limits *limits = &peer->server->registry.limits;
+
+	return limits_are_reached(peer->account->n_in_flight, limits->quota.in_flight, peer->server->n_in_flight, limits->in_flight);
+}
+
+bool peer_takes_answer(struct peer *peer)
+{
+	return !is_full(peer) && !has_too_much_in_flight(peer);
+}
+
+/* Whether nothing more may come of this user before some of that, or of what came, is gone. A packet may bring many at once. */
 static bool is_over(const struct peer *peer)
 {
-	const struct quota *quota = &peer->server->registry.limits.quota;
+	const struct limits *limits = &peer->server->registry.limits;
 
-	return peer->account->n_strays >= quota->strays || peer->account->n_in_flight >= quota->in_flight;
+	return has_too_much_in_flight(peer) ||
+	       limits_are_reached(peer->account->n_strays, limits->quota.strays, peer->server->errands.n_strays, limits->strays);
 }
 
 static void listen_for(struct peer *peer, int events)
 {
 	if (uv_poll_start(&peer->poll, events, on_ready) < 0)
 		peer_fail(peer);
+}
+
+/* Reads what it says from now on. */
+static void hear(struct peer *peer)
+{
+	peer->heard_ms = peer->server->registry.now_ms;
+	peer->heard_tick = peer->server->registry.ticks;
+	listen_for(peer, UV_READABLE);
 }
 
 /* Reads nothing of the peer until its user has come down. */
@@ -284,7 +311,7 @@ void peer_look_again(struct peer *peer)
 	if (!peer->held || is_over(peer))
 		return;
 	unhold(peer);
-	listen_for(peer, UV_READABLE);
+	hear(peer);
 }
 
 /* No packet came: @error is 0 where the client has closed its end. */
@@ -316,7 +343,7 @@ static void receive(struct peer *peer)
 		int r;
 
 		/* Who has so much unread must read first. */
-		if (count_unread(peer) > SEND_BUFFER / 2) {
+		if (is_full(peer)) {
 			listen_for(peer, UV_WRITABLE);
 			return;
 		}
@@ -402,7 +429,7 @@ static int watch(struct peer *peer, int *socket)
 	peer->socket = take_fd(socket);
 	DL_APPEND(peer->server->peers, peer);
 	peer->server->n_peers++;
-	listen_for(peer, UV_READABLE);
+	hear(peer);
 	return 0;
 }
 
@@ -422,7 +449,8 @@ int peer_new(struct server *server, int *socket)
 	r = account_get(&account, &server->registry, credentials.uid);
 	if (r == -EDQUOT) {
 		turn_away(server, *socket, &credentials);
-		errand_close_stray(&server->errands, account, take_fd(socket));
+		if (channel_takes_descriptors(*socket))
+			errand_close_stray(&server->errands, account, take_fd(socket));
 	}
 	if (r < 0)
 		return r;
@@ -436,7 +464,6 @@ int peer_new(struct server *server, int *socket)
 			.bell = -1,
 			.pid = credentials.pid,
 			.account = account,
-			.arrived_ms = server->registry.now_ms,
 			.n_parts = 2,
 		};
 		r = watch(peer, socket);

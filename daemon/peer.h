@@ -34,7 +34,8 @@ struct peer {
 	int bell; /* our end */
 	pid_t pid;
 	struct account *account; /* the user's, of which this peer is a client */
-	uint64_t arrived_ms;
+	uint64_t heard_ms;   /* since when it is read from: what it did not say before is not its fault, */
+	uint64_t heard_tick; /* and the same by registry->ticks */
 	uint64_t n_in_flight; /* descriptors that were sent and may not be received yet */
 	bool greeted; /* said HELLO: there is a client */
 	bool failed;
@@ -45,7 +46,10 @@ struct peer {
 	struct peer *prev, *next; /* server->peers, or server->left */
 };
 
-/* Makes a peer of an accepted connection; takes *@socket, also of one that is turned away. 0 or -errno. */
+/*
+ * Makes a peer of an accepted connection, and takes *@socket; also that of one that is turned away, if it may hold descriptors that others
+ * have to close. 0 or -errno.
+ */
 int peer_new(struct server *server, int *socket);
 
 /* Ends the connection and all that the client had. It has left then, or is free. */
@@ -71,6 +75,12 @@ void peer_fail(struct peer *peer);
 
 /* The same, after saying why in the log, in the manner of printf(3). */
 void peer_dismiss(struct peer *peer, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/*
+ * Whether there is room for another answer. A request that waited is only answered then: many may come free at once, and the client had no
+ * chance to read.
+ */
+bool peer_takes_answer(struct peer *peer);
 
 /* Sends an answer, unless the peer has failed; it fails if that is not possible. */
 void peer_answer(struct peer *peer, const struct answer *answer);

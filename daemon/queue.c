@@ -24,25 +24,15 @@ static struct text *text_in(struct message *message)
 	}
 }
 
-/* Each OPEN that waits keeps a descriptor, of which there is one for each client that may connect. */
-static bool may_keep_descriptor(const struct registry *registry)
-{
-	const struct account *account;
-	uint64_t n = 0;
-
-	DL_FOREACH(registry->accounts, account)
-		n += account->n_waiting_opens;
-	return n < registry->limits.clients;
-}
-
 int queue_add(struct request *request, const struct registry *registry)
 {
+	const struct quota *quota = &registry->limits.quota;
 	struct account *account = request->client->account;
 	bool opens = request->message.type == MESSAGE_OPEN;
 	struct request *copy;
 	struct text *text;
 
-	if (account->n_waiting >= registry->limits.quota.requests || (opens && !may_keep_descriptor(registry)))
+	if (account->n_waiting >= quota->requests || (opens && account->n_waiting_opens >= quota->opens))
 		return -EDQUOT;
 	copy = malloc(sizeof(*copy));
 	if (!copy)

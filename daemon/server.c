@@ -14,6 +14,7 @@
 #include "daemon/waiting.h"
 #include "daemon/write-guard.h"
 #include "daemon/writers.h"
+#include "proto/channel.h"
 #include "proto/pulse.h"
 #include "proto/util.h"
 
@@ -39,19 +40,23 @@ void server_wake(struct server *server)
 }
 
 /*
- * Ends those that have not unmapped in time what was recalled. That is counted in looks at the boards, so that a server which was stopped itself
- * blames nobody.
+ * Ends those that have not unmapped in time what was recalled, as far as they could have said so. That is counted in looks at the boards, so
+ * that a server which was stopped itself blames nobody.
  */
 static void fail_late(struct server *server)
 {
-	uint64_t timeout_ms = server->registry.limits.recall_timeout_ms;
+	uint64_t timeout_ms = server->registry.limits.recall_timeout_ms, most = timeout_ms / IMPATIENT_MS, ticks = server->registry.ticks;
 	const struct lease *lease;
 
 	DL_FOREACH(server->registry.recalled, lease)
 	{
-		if (server->registry.ticks - lease->recalled_tick < timeout_ms / IMPATIENT_MS)
+		struct peer *peer = peer_of_client(lease->client);
+
+		if (ticks - lease->recalled_tick < most)
 			break;
-		peer_dismiss(peer_of_client(lease->client), "it has not unmapped what was recalled within %" PRIu64 " ms", timeout_ms);
+		if (peer->held || ticks - peer->heard_tick < most)
+			continue;
+		peer_dismiss(peer, "it has not unmapped what was recalled within %" PRIu64 " ms", timeout_ms);
 	}
 }
 
@@ -101,10 +106,12 @@ static void set_timer(uv_timer_t *timer, uv_timer_cb callback, uint64_t period_m
 		uv_timer_start(timer, callback, period_ms, period_ms);
 }
 
-/* Where descriptors of those that were turned away can't be closed, none is accepted that might have to be. */
-static bool has_room_for_peer(const struct server *server)
+/* A connection that is turned away may become a stray. */
+static bool may_accept(const struct server *server)
 {
-	return server->n_peers < server->registry.limits.clients && server->errands.n_strays <= server->registry.limits.strays;
+	const struct limits *limits = &server->registry.limits;
+
+	return !server->has_failed_to_accept && server->n_peers < limits->clients && server->errands.n_strays < limits->strays;
 }
 
 static bool has_to_look_at_runners(const struct server *server)
@@ -115,7 +122,6 @@ static bool has_to_look_at_runners(const struct server *server)
 void server_settle(struct server *server)
 {
 	do {
-		fail_late(server);
 		end_failed(server);
 		writers_let_in(&server->registry);
 		waiting_serve(server);
@@ -129,12 +135,12 @@ void server_settle(struct server *server)
 		return;
 	/* Files change, also those that were left behind. */
 	set_timer(&server->second, on_second, SECOND_MS,
-		  server->peers || server->left || server->registry.by_id || has_to_look_at_runners(server));
+		  server->peers || server->left || server->registry.by_id || server->has_failed_to_accept || has_to_look_at_runners(server));
 	set_timer(&server->impatient, on_impatient, IMPATIENT_MS,
 		  waiting_is_any(server) || server->registry.recalled || server->registry.breaking || server->n_held || server->shrinks);
 	if (server->registry.cut_short && waiting_is_any(server))
 		uv_idle_start(&server->busy, on_busy);
-	if (has_room_for_peer(server) && !uv_is_active((uv_handle_t *)&server->accepting))
+	if (may_accept(server) && !uv_is_active((uv_handle_t *)&server->accepting))
 		uv_poll_start(&server->accepting, UV_READABLE, on_connection);
 }
 
@@ -145,6 +151,7 @@ static void on_impatient(uv_timer_t *timer)
 	server->look_again = true;
 	server_wake(server);
 	registry_tick(&server->registry);
+	fail_late(server);
 	if (server->n_held) {
 		peers_count_unread(server);
 		peers_see_off(server);
@@ -194,7 +201,7 @@ static void fail_silent(struct server *server)
 	struct peer *peer;
 
 	DL_FOREACH(server->peers, peer)
-		if (!peer->greeted && server->registry.now_ms - peer->arrived_ms >= HELLO_TIMEOUT_MS)
+		if (!peer->greeted && !peer->held && server->registry.now_ms - peer->heard_ms >= HELLO_TIMEOUT_MS)
 			peer_dismiss(peer, "it has not said HELLO within %d ms", HELLO_TIMEOUT_MS);
 }
 
@@ -221,6 +228,7 @@ static void on_second(uv_timer_t *timer)
 	server_wake(server);
 	pulse_advance(server->pulse);
 	registry_look_around(&server->registry);
+	server->has_failed_to_accept = false;
 	fail_silent(server);
 	peers_see_off(server);
 	atomic_store_explicit(&server->pulse->second, (uint32_t)((server->registry.now_ms - server->report.started_ms) / SECOND_MS),
@@ -247,34 +255,34 @@ static void on_errands_done(uv_poll_t *poll, int status, int events)
 
 /* ---- connections ---- */
 
+static void accept_one(struct server *server)
+{
+	_cleanup_(close_fdp) int socket = accept4(server->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (socket >= 0) {
+		peer_new(server, &socket);
+		return;
+	}
+	server->has_failed_to_accept = errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS;
+	log_event(LOG_ERR, LOG_TROUBLE, NULL, "can't take a connection: %s", strerror(errno));
+}
+
 /*
  * Takes one connection: when more wait, the loop is told at once. Where there is no room for one, it waits in the backlog until a peer
- * has gone or a second has passed.
+ * has gone; where the kernel has none, until a second has passed.
  */
 static void on_connection(uv_poll_t *poll, int status, int events)
 {
 	struct server *server = poll->data;
-	_cleanup_(close_fdp) int socket = -1;
 
 	(void)status;
 	(void)events;
 	server_wake(server);
-	if (!has_room_for_peer(server)) {
+	if (may_accept(server))
+		accept_one(server);
+	if (!may_accept(server))
 		uv_poll_stop(&server->accepting);
-		return;
-	}
-
-	socket = accept4(server->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (socket < 0) {
-		log_event(LOG_ERR, LOG_TROUBLE, NULL, "can't take a connection: %s", strerror(errno));
-		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-			uv_poll_stop(&server->accepting);
-			set_timer(&server->second, on_second, SECOND_MS, true);
-		}
-		return;
-	}
-	if (peer_new(server, &socket) == 0)
-		set_timer(&server->second, on_second, SECOND_MS, true);
+	server_settle(server);
 }
 
 /* ---- beginning and end ---- */
@@ -334,6 +342,8 @@ static int start(struct server *server, const struct limits *limits, char *compl
 		snprintf(complaint, size, "can't hear of writers: %s", strerror(-server->ear));
 		return server->ear;
 	}
+	/* What nobody has said HELLO to can be closed at once then. */
+	channel_take_descriptors(server->listener.fd, false);
 	r = start_watching(server);
 	if (r < 0) {
 		snprintf(complaint, size, "can't wait for connections: %s", uv_strerror(r));
@@ -434,8 +444,11 @@ void server_describe(const struct server *server, char *line, size_t size)
 {
 	const struct registry *registry = &server->registry;
 	char used[SIZE_TEXT_MAX], limit[SIZE_TEXT_MAX];
+	const struct client *client;
+	uint64_t n_clients;
 
-	snprintf(line, size, "%" PRIu64 " clients; %s of %s in %" PRIu64 " maps of %" PRIu64 " files%s", server->n_peers,
+	DL_COUNT(registry->clients, client, n_clients);
+	snprintf(line, size, "%" PRIu64 " clients; %s of %s in %" PRIu64 " maps of %" PRIu64 " files%s", n_clients,
 		 size_print(registry->usage.memory, used), size_print(registry->limits.memory, limit), registry->usage.maps,
 		 registry->usage.handles, server->short_of_room ? "; requests wait for room" : "");
 }

@@ -51,6 +51,7 @@ struct server {
 	uint64_t n_held;
 	uint64_t n_in_flight; /* descriptors that were sent, and may not be received yet */
 	bool some_failed;
+	bool has_failed_to_accept; /* for want of something: it is tried again in the next second */
 
 	/* Scratch, since the loop is one thread: what came, what is answered, and that as it is sent. */
 	struct packet packet;

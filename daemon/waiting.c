@@ -36,9 +36,9 @@ static bool retry(struct server *server, struct request *request, bool in_turn, 
 }
 
 /*
- * Answers one request of a user: of each type the first that waits is tried, not counting those that wait for something else than room. Of
- * the others, which may need no room any more, or not wait any more, some are tried, and the next time those behind them. False if none
- * could be answered.
+ * Answers one request of a user: of each type the first that waits is tried, not counting those that wait for something else than room, and
+ * those whose clients have so much to read that there is no room for the answer. Of the others, which may need no room any more, or not
+ * wait any more, some are tried, and the next time those behind them. False if none could be answered.
  */
 static bool serve_one(struct server *server, struct account *account)
 {
@@ -49,7 +49,7 @@ static bool serve_one(struct server *server, struct account *account)
 	DL_FOREACH_SAFE(account->waiting, request, next)
 	{
 		bool *waits_already = &waits[request->message.type], is_first = !*waits_already && !request_waits_aside(request);
-		bool is_next = !is_first && !last && tries;
+		bool is_next = !is_first && !last && tries, is_late = server->registry.now_ms >= request->deadline_ms;
 
 		if (request == last)
 			last = NULL;
@@ -57,6 +57,8 @@ static bool serve_one(struct server *server, struct account *account)
 			account->tried = request;
 			tries--;
 		}
+		if (!(is_first || is_next || is_late) || !peer_takes_answer(peer_of_client(request->client)))
+			continue;
 		if (retry(server, request, !*waits_already, !is_first && !is_next))
 			return true;
 		*waits_already = *waits_already || is_first;

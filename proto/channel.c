@@ -10,6 +10,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
+/* Newer than some headers. */
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+
 void packet_deinit(struct packet *packet)
 {
 	for (size_t i = 0; i < packet->n_descriptors; i++)
@@ -107,6 +112,21 @@ int channel_receive_bytes(int socket, void *bytes, size_t size)
 	if (message.msg_flags & MSG_CTRUNC)
 		return -EPROTO;
 	return message.msg_flags & MSG_TRUNC ? -EMSGSIZE : (int)n;
+}
+
+void channel_take_descriptors(int socket, bool wanted)
+{
+	int value = wanted;
+
+	setsockopt(socket, SOL_SOCKET, SO_PASSRIGHTS, &value, sizeof(value));
+}
+
+bool channel_takes_descriptors(int socket)
+{
+	socklen_t length = sizeof(int);
+	int value;
+
+	return getsockopt(socket, SOL_SOCKET, SO_PASSRIGHTS, &value, &length) < 0 || value;
 }
 
 int channel_wait(int socket, short events, int timeout_ms)

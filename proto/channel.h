@@ -8,6 +8,7 @@
  * also of one that is an error. It closes none by itself: that may wait, for the server of a file system.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/un.h>
 
@@ -46,6 +47,13 @@ int channel_receive(int socket, struct packet *packet);
  * -EMSGSIZE if it was larger; -EPROTO if it came with descriptors, which this process then never had; another -errno.
  */
 int channel_receive_bytes(int socket, void *bytes, size_t size);
+
+/*
+ * Says whether a socket takes packets with descriptors; one that was accepted is as the one that listened was when it connected. Where the
+ * kernel can't keep them from coming, all do: before Linux 6.16.
+ */
+void channel_take_descriptors(int socket, bool wanted);
+bool channel_takes_descriptors(int socket);
 
 /* Waits until @socket is ready for @events of poll(2), for @timeout_ms (-1: for ever). 1 if it is, 0 if not; -errno. */
 int channel_wait(int socket, short events, int timeout_ms);

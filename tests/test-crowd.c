@@ -379,6 +379,65 @@ START_TEST(test_never_reads)
 }
 END_TEST
 
+#define MANY_ANSWERS 400 /* more than lie at the door of one client */
+
+/* Requests that have waited for the same, and come free in one turn, before their client can have read any answer. */
+START_TEST(test_many_answers)
+{
+	struct slot_ref lease;
+	struct message answer;
+	uint32_t first;
+
+	start("--max-memory=64K");
+	lease = lease_window(&b, 0);
+	first = a.serial + 1;
+	for (uint32_t i = 0; i < MANY_ANSWERS; i++) {
+		raw_send_lease(&a, file, WINDOW, 1, RAW_LONG_MS);
+		raw_await_waits(&observer, i + 1);
+	}
+	raw_unpin(&b, &lease);
+	raw_release(&b, &lease);
+	for (uint32_t i = 0; i < MANY_ANSWERS; i++) {
+		raw_receive(&a, &answer);
+		ck_assert_uint_eq(answer.type, MESSAGE_LEASED);
+		ck_assert_uint_eq(answer.leased.offset, WINDOW);
+		ck_assert_uint_eq(answer.serial, first + i);
+	}
+	stop();
+}
+END_TEST
+
+static uint64_t count_connections(void)
+{
+	struct message_figures figures = raw_status(&observer, FIGURES_USERS, 0);
+	struct figures_user row;
+
+	ck_assert_int_eq(figures_next(&figures.rows, FIGURES_USERS, &row), 1);
+	return row.clients;
+}
+
+/* A client that shuts down its end keeps what it has not received, and so it counts. */
+START_TEST(test_leaves_unread)
+{
+	uint32_t second;
+
+	start("--max-memory=1M");
+	raw_send_lease(&a, file, 0, 1, RAW_LONG_MS);
+	ck_assert_int_eq(channel_wait(a.socket, POLLIN, RAW_PATIENCE_MS), 1);
+	ck_assert_int_eq(shutdown(a.socket, SHUT_WR), 0);
+	/* It is gone as a client, and there is time to look. */
+	while (raw_summary(&observer).clients > 2)
+		;
+	second = pulse_second(observer.pulse);
+	while (pulse_second(observer.pulse) < second + 2)
+		ck_assert_uint_eq(count_connections(), 3);
+	raw_await_end(&a);
+	while (count_connections() > 2)
+		;
+	stop();
+}
+END_TEST
+
 START_TEST(test_never_reads_and_goes)
 {
 	start("--max-memory=1M");
@@ -467,7 +526,7 @@ Suite *suite(void)
 	HARNESS_CASE(s, "evict", test_collect, test_drop_reopens);
 	HARNESS_CASE(s, "handles", test_reopen_after_max_handles, test_no_handle_in_time);
 	HARNESS_CASE(s, "status", test_pages, test_sections, test_users);
-	HARNESS_CASE(s, "floods", test_never_reads, test_never_reads_and_goes, test_rubbish_on_the_board, test_many_clients);
+	HARNESS_CASE(s, "floods", test_never_reads, test_many_answers, test_leaves_unread, test_never_reads_and_goes, test_rubbish_on_the_board, test_many_clients);
 	return s;
 }
 

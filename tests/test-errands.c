@@ -7,11 +7,12 @@
 
 #include "tests/fuse.h"
 #include "tests/harness.h"
-#include "tests/raw.h"
+#include "tests/villain.h"
 
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -552,6 +553,189 @@ START_TEST(test_backlog)
 }
 END_TEST
 
+/* ---- another user, whose descriptors all hang ---- */
+
+#define OTHER_UID 65534
+#define STUCK     8 /* descriptors that this one has sent to be closed */
+
+#define QUIET_ROUNDS 20 /* in which nothing more is read: then it has stopped */
+
+static void connect_other(struct raw *raw)
+{
+	ck_assert_int_eq(seteuid(OTHER_UID), 0);
+	raw_connect(raw, &server);
+	ck_assert_int_eq(seteuid(0), 0);
+}
+
+static void start_other(struct raw *raw, const char *name)
+{
+	connect_other(raw);
+	raw_hello(raw, name);
+}
+
+/* Another server, to which this user can come too. */
+static void start_again(const char *share, const char *memory)
+{
+	ck_assert_int_eq(chmod(".", 0755), 0);
+	raw_close(&honest);
+	harness_stop(&server);
+	harness_start(&server, "--window-size=64K", memory, share, NULL);
+	raw_start(&honest, &server, "honest");
+	honest_file = raw_open(&honest, "honest");
+}
+
+/* Requires that the server serves those who come, too. */
+static void assert_accepting(void)
+{
+	struct raw raw;
+
+	raw_start(&raw, &server, "new");
+	raw_close(&raw);
+	assert_serving();
+}
+
+/* Sends so many descriptors to be closed, all at once and uncalled for, which ends the connection. */
+static void send_strays(int fd, size_t n)
+{
+	struct raw raw;
+
+	start_other(&raw, "stuck");
+	ck_assert_int_eq(villain_send(raw.socket, "x", 1, fd, n), 0);
+	raw_await_end(&raw);
+	raw_close(&raw);
+}
+
+/* One who is turned away is nothing to be closed by others. */
+START_TEST(test_turned_away)
+{
+	struct raw raw[100];
+	size_t n = 0;
+	int fd;
+
+	if (!start(NULL))
+		return;
+	start_again("--user-share=1%", "--max-memory=4M");
+	fd = open_hung("file");
+	fuse_hang(&hung);
+	send_strays(fd, STUCK);
+	for (uint64_t most = raw_summary(&honest).quota_clients; n + 1 < most; n++) {
+		ck_assert_uint_lt(n, 100);
+		connect_other(&raw[n]);
+	}
+	for (int i = 0; i < 2500; i++) {
+		struct raw another;
+
+		connect_other(&another);
+		raw_await_end(&another);
+		raw_close(&another);
+	}
+	assert_accepting();
+	while (n)
+		raw_close(&raw[--n]);
+	fuse_go_on(&hung);
+	close_fd(fd);
+	stop();
+}
+END_TEST
+
+/* Requests to open files that wait for one that hangs, and end at once. */
+START_TEST(test_many_waiting)
+{
+	struct message request = {.type = MESSAGE_OPEN, .open = {.label = text_of("file"), .deadline_ms = RAW_LONG_MS}}, answer;
+	struct raw raw;
+	int fd;
+
+	if (!start(NULL))
+		return;
+	start_again("--user-share=75%", "--max-memory=4M");
+	start_other(&raw, "impatient");
+	fd = open_hung("file");
+	fuse_hang(&hung);
+	/* Those that are too many are refused, until nothing more is read. */
+	for (int quiet = 0; request.serial < 1024 && quiet < QUIET_ROUNDS; quiet++) {
+		char bytes[256];
+		int length;
+
+		request.serial++;
+		length = message_encode(&request, bytes, sizeof(bytes));
+		if (channel_send(raw.socket, bytes, (size_t)length, &fd, 1) == 0)
+			quiet = -1;
+		else
+			request.serial--;
+		if (quiet >= 0)
+			raw_summary(&honest);
+		while (raw_is_answered(&raw)) {
+			raw_receive(&raw, &answer);
+			ck_assert_uint_eq(answer.type, MESSAGE_ERROR);
+		}
+	}
+	raw_close(&raw);
+	assert_accepting();
+	fuse_go_on(&hung);
+	close_fd(fd);
+	stop();
+}
+END_TEST
+
+/* As many as one packet can bring, where there are not many at all. */
+START_TEST(test_full_packet)
+{
+	const struct rlimit few = {.rlim_cur = 1024, .rlim_max = 1024};
+	int fd;
+
+	if (!start(NULL))
+		return;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	start_again("--user-share=75%", "--max-memory=4M");
+	fd = open_hung("file");
+	fuse_hang(&hung);
+	send_strays(fd, VILLAIN_MOST_DESCRIPTORS);
+	assert_accepting();
+	fuse_go_on(&hung);
+	close_fd(fd);
+	stop();
+}
+END_TEST
+
+/* A client that is not read, since its user has too much to be closed, can't say that it has unmapped. */
+START_TEST(test_held)
+{
+	struct message_leased leased;
+	struct raw raw;
+	uint32_t second;
+	uint64_t file;
+	int fd;
+
+	if (!start(NULL))
+		return;
+	start_again("--user-share=1%", "--max-memory=64K");
+	start_other(&raw, "held");
+	file = raw_open(&raw, "honest");
+	leased = raw_lease(&raw, file, 0, 1);
+	raw_unpin(&raw, &leased.lease);
+	fd = open_hung("file");
+	fuse_hang(&hung);
+	send_strays(fd, STUCK);
+	raw_send_lease(&honest, honest_file, WINDOW, 1, RAW_LONG_MS);
+	raw_await_recall(&raw, &leased.lease);
+	raw_release(&raw, &leased.lease);
+	/* It waits longer than a recall may take. */
+	second = pulse_second(honest.pulse);
+	while (pulse_second(honest.pulse) < second + 3)
+		ck_assert_int_ge(poll(NULL, 0, 1), 0);
+	ck_assert(!raw_is_answered(&honest));
+	ck_assert(!raw_is_answered(&raw));
+	fuse_go_on(&hung);
+	leased = raw_receive_leased(&honest);
+	raw_unpin(&honest, &leased.lease);
+	raw_release(&honest, &leased.lease);
+	ck_assert_uint_eq(raw_summary(&raw).disconnections, 1);
+	raw_close(&raw);
+	close_fd(fd);
+	stop();
+}
+END_TEST
+
 /* Who kills a runner ends the server, and at once: what that runner had to do would never be done. */
 START_TEST(test_killed_runner)
 {
@@ -583,6 +767,8 @@ Suite *suite(void)
 
 	HARNESS_CASE(s, "errands", test_read, test_hang, test_end, test_kill, test_unknown, test_volume_of_many,
 		     test_end_at_close, test_backlog, test_many, test_time, test_killed_runner);
+	if (geteuid() == 0)
+		HARNESS_CASE(s, "another user", test_turned_away, test_many_waiting, test_full_packet, test_held);
 	return s;
 }
 
