@@ -186,6 +186,20 @@ static void look_back(struct worker *worker)
 		atomic_fetch_add(&shared->n_outlived, 1);
 }
 
+/* Has a copy stand instead. */
+static void hand_on(struct worker *worker)
+{
+	struct smmap_cursor *copy;
+	int r = smmap_cursor_copy(&copy, worker->standing);
+
+	if (r < 0) {
+		report(worker, "copy", worker->stand.file, r);
+		return;
+	}
+	smmap_cursor_close(worker->standing);
+	worker->standing = copy;
+}
+
 /* Keeps where the last file's cursor stands. */
 static void keep(struct worker *worker, unsigned file)
 {
@@ -209,6 +223,8 @@ static void *work(void *data)
 
 	while (!worker->failed && !atomic_load(&shared->stop)) {
 		look_back(worker);
+		if (next_random(worker) % 8 == 0)
+			hand_on(worker);
 		if (next_random(worker) % 32 == 0)
 			keep(worker, file);
 		file = (unsigned)(next_random(worker) % FILES);
