@@ -8,6 +8,7 @@
 #include "config.h"
 
 #include "client/smmap-client.h"
+#include "tests/fuse.h"
 #include "tests/harness.h"
 #include "tests/raw.h"
 
@@ -18,6 +19,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -27,6 +29,7 @@
 #define OTHER_UID  54321
 
 static struct harness_server server;
+static struct fuse_system hung = {.folder = "hung", .size = WINDOW, .readable = WINDOW};
 static char program[PATH_MAX];
 
 /* Has a server start below a shell that does something first. */
@@ -45,9 +48,9 @@ static void start_below(const char *first, const char *option, const char *anoth
 	ck_assert_int_eq(setenv("SMMAPD", program, 1), 0);
 }
 
-static int open_client(struct smmap_client **client)
+static int open_client(struct smmap_client **client, uint32_t deadline_ms)
 {
-	struct smmap_client_options options = {.socket = server.socket, .deadline_ms = SHORTLY_MS};
+	struct smmap_client_options options = {.socket = server.socket, .deadline_ms = deadline_ms};
 
 	return smmap_client_open(client, &options);
 }
@@ -76,25 +79,25 @@ START_TEST(test_few_descriptors)
 	/* 20 of its own, 2 for what is to be closed, 9 for files, and 9 for three clients. */
 	start_below("ulimit -n 40; exec", NULL, NULL);
 	for (int i = 0; i < 3; i++)
-		ck_assert_int_eq(open_client(&clients[i]), 0);
-	ck_assert_int_eq(open_client(&another), -ETIMEDOUT);
+		ck_assert_int_eq(open_client(&clients[i], i ? RAW_LONG_MS : SHORTLY_MS), 0);
+	ck_assert_int_eq(open_client(&another, SHORTLY_MS), -ETIMEDOUT);
 	for (int i = 0; i < 10; i++) {
 		snprintf(path, sizeof(path), "%d", i);
 		harness_make_file(path, 100);
-		ck_assert_int_eq(smmap_cursor_open(&cursors[i], clients[i % 3], path, 0), i < 9 ? 0 : -ETIMEDOUT);
+		ck_assert_int_eq(smmap_cursor_open(&cursors[i], clients[i < 9 ? 1 + i % 2 : 0], path, 0), i < 9 ? 0 : -ETIMEDOUT);
 		ck_assert(i == 9 || smmap_cursor_use(cursors[i], 0, 1) == 1);
 	}
-	smmap_client_complaint(clients[9 % 3], said, sizeof(said));
+	smmap_client_complaint(clients[0], said, sizeof(said));
 	ck_assert_msg(strstr(said, "max-handles: 9 of 9"), "it says: %s", said);
 	smmap_cursor_unuse(cursors[4]);
-	ck_assert_int_eq(smmap_cursor_open(&cursors[9], clients[9 % 3], path, 0), 0);
+	ck_assert_int_eq(smmap_cursor_open(&cursors[9], clients[1], path, 0), 0);
 	ck_assert_int_eq(smmap_cursor_use(cursors[9], 0, 1), 1);
 
 	/* The one that found no place has one when another has gone. */
 	for (int i = 0; i < 10; i++)
 		smmap_cursor_close(cursors[i]);
 	smmap_client_close(clients[0]);
-	ck_assert_int_eq(open_client(&another), 0);
+	ck_assert_int_eq(open_client(&another, RAW_LONG_MS), 0);
 	smmap_client_close(another);
 	smmap_client_close(clients[1]);
 	smmap_client_close(clients[2]);
@@ -106,7 +109,7 @@ END_TEST
 START_TEST(test_no_descriptor)
 {
 	struct rlimit saved, none;
-	struct smmap_client *client, *another;
+	struct smmap_client *client, *hasty, *another;
 	struct smmap_cursor *standing, *cursor;
 	struct raw observer;
 
@@ -114,7 +117,8 @@ START_TEST(test_no_descriptor)
 	harness_make_file("other", 8 * WINDOW);
 	harness_start(&server, "--window-size=64K", NULL);
 	raw_start(&observer, &server, "observer");
-	ck_assert_int_eq(open_client(&client), 0);
+	ck_assert_int_eq(open_client(&client, RAW_LONG_MS), 0);
+	ck_assert_int_eq(open_client(&hasty, SHORTLY_MS), 0);
 	ck_assert_int_eq(smmap_cursor_open(&standing, client, "file", 0), 0);
 	ck_assert_int_eq(smmap_cursor_use(standing, 0, 1), 1);
 	ck_assert_int_eq(prlimit(server.pid, RLIMIT_NOFILE, NULL, &saved), 0);
@@ -122,21 +126,21 @@ START_TEST(test_no_descriptor)
 	ck_assert_int_eq(prlimit(server.pid, RLIMIT_NOFILE, &none, NULL), 0);
 
 	/* A connection waits at the door, and is not taken; who has one goes on, as long as no descriptor comes along. */
-	ck_assert_int_eq(open_client(&another), -ETIMEDOUT);
+	ck_assert_int_eq(open_client(&another, SHORTLY_MS), -ETIMEDOUT);
 	ck_assert_int_eq(smmap_cursor_use(standing, WINDOW, 1), 1);
-	ck_assert_int_lt(smmap_cursor_open(&cursor, client, "other", 0), 0);
+	ck_assert_int_lt(smmap_cursor_open(&cursor, hasty, "other", 0), 0);
 	ck_assert_int_eq(*(const unsigned char *)smmap_cursor_data(standing), harness_byte(WINDOW));
 	assert_lives(&observer);
 
 	ck_assert_int_eq(prlimit(server.pid, RLIMIT_NOFILE, &saved, NULL), 0);
-	while (open_client(&another) < 0)
-		;
+	ck_assert_int_eq(open_client(&another, RAW_LONG_MS), 0);
 	ck_assert_int_eq(smmap_cursor_open(&cursor, client, "other", 0), 0);
 	ck_assert_int_eq(smmap_cursor_use(cursor, 7 * WINDOW, 1), 1);
 	ck_assert_int_eq(smmap_cursor_use(standing, 2 * WINDOW, 1), 1);
 	smmap_cursor_close(cursor);
 	smmap_cursor_close(standing);
 	smmap_client_close(client);
+	smmap_client_close(hasty);
 	smmap_client_close(another);
 	await_clients(&observer, 1);
 	assert_lives(&observer);
@@ -149,23 +153,28 @@ END_TEST
 
 START_TEST(test_few_maps)
 {
-	struct smmap_cursor *cursors[9];
-	struct smmap_client *client;
+	struct smmap_client *client, *hasty;
+	struct smmap_cursor *cursors[9], *cursor;
 	char said[512];
 
 	harness_make_file("file", 32 * WINDOW);
 	harness_start(&server, "--window-size=64K", "--max-maps=8", NULL);
-	ck_assert_int_eq(open_client(&client), 0);
-	for (int i = 0; i < 9; i++) {
+	ck_assert_int_eq(open_client(&client, RAW_LONG_MS), 0);
+	for (int i = 0; i < 9; i++)
 		ck_assert_int_eq(smmap_cursor_open(&cursors[i], client, "file", 0), 0);
-		ck_assert_int_eq(smmap_cursor_use(cursors[i], (uint64_t)i * 2 * WINDOW, 1), i < 8 ? 1 : -ETIMEDOUT);
-	}
-	smmap_client_complaint(client, said, sizeof(said));
+	for (uint64_t i = 0; i < 8; i++)
+		ck_assert_int_eq(smmap_cursor_use(cursors[i], i * 2 * WINDOW, 1), 1);
+	ck_assert_int_eq(open_client(&hasty, SHORTLY_MS), 0);
+	ck_assert_int_eq(smmap_cursor_open(&cursor, hasty, "file", 0), 0);
+	ck_assert_int_eq(smmap_cursor_use(cursor, 16 * WINDOW, 1), -ETIMEDOUT);
+	smmap_client_complaint(hasty, said, sizeof(said));
 	ck_assert_msg(strstr(said, "max-maps: 8 of 8"), "it says: %s", said);
 	smmap_cursor_unuse(cursors[3]);
 	ck_assert_int_eq(smmap_cursor_use(cursors[8], 16 * WINDOW, 1), 1);
 	for (int i = 0; i < 9; i++)
 		smmap_cursor_close(cursors[i]);
+	smmap_cursor_close(cursor);
+	smmap_client_close(hasty);
 	smmap_client_close(client);
 	harness_stop(&server);
 }
@@ -222,7 +231,7 @@ START_TEST(test_address_space)
 
 	start_large();
 	raw_start(&observer, &server, "observer");
-	ck_assert_int_eq(open_client(&client), 0);
+	ck_assert_int_eq(open_client(&client, RAW_LONG_MS), 0);
 	ck_assert_int_eq(smmap_cursor_open(&cursor, client, "large", 0), 0);
 	leave_address_space(5 * LARGE);
 	for (uint64_t i = 0; i < 64; i++)
@@ -250,7 +259,7 @@ START_TEST(test_address_space)
 	smmap_client_close(client);
 	await_clients(&observer, 1);
 	leave_address_space(0);
-	ck_assert_int_eq(open_client(&another), 0);
+	ck_assert_int_eq(open_client(&another, RAW_LONG_MS), 0);
 	ck_assert_int_eq(smmap_cursor_open(&cursor, another, "large", 0), 0);
 	for (uint64_t i = 0; i < 64; i++)
 		ck_assert_int_eq(smmap_cursor_use(cursor, i * LARGE, 1), 1);
@@ -302,43 +311,141 @@ START_TEST(test_no_thread_in_client)
 }
 END_TEST
 
-/* From now on the server's user may have no more processes and threads. Another user's process is not even root's to limit. */
-static void forbid_processes(void)
+static void limit_process(pid_t pid, bool limited)
 {
-	struct rlimit none = {.rlim_cur = 1, .rlim_max = 1};
-	pid_t child = fork();
-	int status;
+	struct rlimit limit;
 
-	ck_assert_int_ge(child, 0);
-	if (!child)
-		_exit(setresgid(OTHER_UID, OTHER_UID, OTHER_UID) == 0 && setresuid(OTHER_UID, OTHER_UID, OTHER_UID) == 0 &&
-		      prlimit(server.pid, RLIMIT_NPROC, &none, NULL) == 0 ? 0 : 1);
-	ck_assert_int_eq(waitpid(child, &status, 0), child);
-	ck_assert_int_eq(status, 0);
+	ck_assert_int_eq(prlimit(pid, RLIMIT_NPROC, NULL, &limit), 0);
+	limit.rlim_cur = limited ? 1 : limit.rlim_max;
+	ck_assert_int_eq(prlimit(pid, RLIMIT_NPROC, &limit, NULL), 0);
 }
 
-/* A server that runs needs no other process or thread. */
-START_TEST(test_no_process_in_server)
+/* The server's user may have no more processes, as far as the server and its runners start them; or may again. */
+static void limit_processes(bool limited)
+{
+	char path[64];
+	FILE *children;
+	int runner, n = 0;
+
+	limit_process(server.pid, limited);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)server.pid, (int)server.pid);
+	children = fopen(path, "re");
+	ck_assert_ptr_nonnull(children);
+	for (; fscanf(children, "%d", &runner) == 1; n++)
+		limit_process(runner, limited);
+	fclose(children);
+	ck_assert_int_gt(n, 0);
+}
+
+static void send_byte(int fd)
+{
+	ck_assert_int_eq(write(fd, "", 1), 1);
+}
+
+static void await_byte(int fd)
+{
+	char byte;
+
+	ck_assert_int_eq(read(fd, &byte, 1), 1);
+}
+
+/*
+ * A process of the server's user, since another's limits are not even root's to change. When all runners hang but the last, it opens a file
+ * on a volume that the server has to ask for what it is: that takes one runner more.
+ */
+static void limit_and_open(int parent)
+{
+	struct message request = {.type = MESSAGE_OPEN, .open = {.label = text_of("file"), .deadline_ms = SHORTLY_MS}};
+	struct raw raw;
+	int fd;
+
+	ck_assert_int_eq(setresgid(OTHER_UID, OTHER_UID, OTHER_UID), 0);
+	ck_assert_int_eq(setresuid(OTHER_UID, OTHER_UID, OTHER_UID), 0);
+	limit_processes(true);
+	send_byte(parent);
+	await_byte(parent);
+	fd = open("new/file", O_RDONLY | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	raw_start(&raw, &server, "other");
+	raw_refused(&raw, &request, fd, ETIMEDOUT);
+	limit_processes(false);
+	raw_open_as(&raw, fd, "file");
+	raw_close(&raw);
+	close(fd);
+	_exit(0);
+}
+
+/* Has the server close files that hang: as many at once as it does for one user. */
+static void open_hung_again(struct raw *raw, const int fds[static 2])
+{
+	for (int i = 0; i < 2; i++)
+		raw_open_as(raw, fds[i], "hung");
+	fuse_hang(&hung);
+	for (int i = 0; i < 2; i++)
+		raw_open_as(raw, fds[i], "again");
+	ck_assert_uint_eq(raw_summary(raw).closing, 2);
+}
+
+static void use_shortly(uint64_t window)
 {
 	struct smmap_cursor *cursor;
 	struct smmap_client *client;
 
-	if (geteuid() != 0)
+	ck_assert_int_eq(open_client(&client, RAW_LONG_MS), 0);
+	ck_assert_int_eq(smmap_cursor_open(&cursor, client, "file", 0), 0);
+	ck_assert_int_eq(smmap_cursor_use(cursor, window * WINDOW, 1), 1);
+	smmap_cursor_close(cursor);
+	smmap_client_close(client);
+}
+
+/* A server that runs needs no other process or thread; where it can't have a runner more, what takes one waits, until it can. */
+START_TEST(test_no_process_in_server)
+{
+	int ends[2], fds[2], status;
+	struct raw raw;
+	pid_t other;
+
+	if (geteuid() != 0 || !fuse_start(&hung))
 		return;
 	harness_make_file("file", 8 * WINDOW);
 	ck_assert_int_eq(chmod(".", 0777), 0);
+	ck_assert_int_eq(mkdir("new", 0755), 0);
+	ck_assert_int_eq(mount("none", "new", "tmpfs", 0, "mode=755"), 0);
+	harness_make_file("new/file", 1);
 	/* Of a sanitizer: it would need one at the end. */
 	ck_assert_int_eq(setenv("ASAN_OPTIONS", "detect_leaks=0", 1), 0);
 	start_below("exec setpriv --reuid=54321 --regid=54321 --clear-groups", NULL, NULL);
-	forbid_processes();
-	for (uint64_t i = 0; i < 20; i++) {
-		ck_assert_int_eq(open_client(&client), 0);
-		ck_assert_int_eq(smmap_cursor_open(&cursor, client, "file", 0), 0);
-		ck_assert_int_eq(smmap_cursor_use(cursor, i % 8 * WINDOW, 1), 1);
-		smmap_cursor_close(cursor);
-		smmap_client_close(client);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+	other = fork();
+	ck_assert_int_ge(other, 0);
+	if (!other)
+		limit_and_open(ends[1]);
+	await_byte(ends[0]);
+	for (uint64_t i = 0; i < 8; i++)
+		use_shortly(i);
+
+	for (int i = 0; i < 2; i++) {
+		fds[i] = open(i ? "hung/two" : "hung/one", O_RDONLY | O_CLOEXEC);
+		ck_assert_int_ge(fds[i], 0);
 	}
+	raw_start(&raw, &server, "hung");
+	open_hung_again(&raw, fds);
+	send_byte(ends[0]);
+	for (uint64_t i = 0; i < 8; i++)
+		use_shortly(i);
+	ck_assert_int_eq(waitpid(other, &status, 0), other);
+	ck_assert_int_eq(status, 0);
+	assert_lives(&raw);
+
+	fuse_go_on(&hung);
+	close(fds[0]);
+	close(fds[1]);
+	close(ends[0]);
+	close(ends[1]);
+	raw_close(&raw);
 	harness_stop(&server);
+	fuse_stop(&hung);
+	umount2("new", MNT_DETACH);
 }
 END_TEST
 
