@@ -231,7 +231,7 @@ START_TEST(test_address_space)
 
 	start_large();
 	raw_start(&observer, &server, "observer");
-	ck_assert_int_eq(open_client(&client, RAW_LONG_MS), 0);
+	ck_assert_int_eq(open_client(&client, SHORTLY_MS), 0);
 	ck_assert_int_eq(smmap_cursor_open(&cursor, client, "large", 0), 0);
 	leave_address_space(5 * LARGE);
 	for (uint64_t i = 0; i < 64; i++)
