@@ -62,10 +62,14 @@ static size_t encode(size_t i, char *bytes, size_t size, bool *greeted)
 
 static void send_to(struct raw *villain, const void *bytes, size_t n, size_t n_descriptors)
 {
-	int fd = open(honest_path(0), O_RDONLY | O_CLOEXEC);
+	int fd = open(honest_path(0), O_RDONLY | O_CLOEXEC), r;
 
 	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(villain_send(villain->socket, bytes, n, fd, n_descriptors), 0);
+	r = villain_send(villain->socket, bytes, n, fd, n_descriptors);
+	/* Before HELLO the kernel may let no descriptor through. */
+	if (r == -EPERM && n_descriptors)
+		r = villain_send(villain->socket, bytes, n, -1, 0);
+	ck_assert_int_eq(r, 0);
 	close(fd);
 }
 
