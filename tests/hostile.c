@@ -14,6 +14,9 @@
 #define SLACK    2048 /* bytes of heap: what is allocated anew may lie a little different */
 #define AT_FIRST (1 << 20) /* bytes that the server may keep after the first time */
 
+/* Connections at once: more descriptors than what is still to be closed ever takes beside a misdeed. */
+#define CROWD 500
+
 /* A millisecond, between two looks at what has to come. */
 #define A_MOMENT 1
 
@@ -255,6 +258,21 @@ void hostile_run(const char *name, void (*misdeed)(struct tally *tally))
 
 /* ---- beginning and end ---- */
 
+/* The loop's table of descriptors only grows. So that no misdeed does that, by how slowly a busy machine closes what it leaves, it is large. */
+static void stretch_loop(void)
+{
+	struct raw *crowd = calloc(CROWD, sizeof(*crowd));
+
+	ck_assert_ptr_nonnull(crowd);
+	for (unsigned i = 0; i < CROWD; i++)
+		raw_connect(&crowd[i], &hostile_server);
+	AWAIT(count_connections() == HONEST + 1 + CROWD, "not all are connected: %" PRIu64, count_connections());
+	for (unsigned i = 0; i < CROWD; i++)
+		raw_close(&crowd[i]);
+	free(crowd);
+	hostile_await_alone();
+}
+
 void hostile_start(const char *option)
 {
 	char memory[32], maps[32], handles[32];
@@ -272,6 +290,7 @@ void hostile_start(const char *option)
 	for (unsigned i = 0; i < HONEST; i++)
 		start_honest(i);
 	raw_start(&hostile_observer, &hostile_server, "observer");
+	stretch_loop();
 }
 
 void hostile_stop(void)
