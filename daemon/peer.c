@@ -4,6 +4,7 @@
 #include "daemon/peer.h"
 
 #include "daemon/account.h"
+#include "daemon/flow.h"
 #include "daemon/hello.h"
 #include "daemon/lease.h"
 #include "daemon/log.h"
@@ -17,22 +18,13 @@
 #include "proto/util.h"
 
 #include <inttypes.h>
-#include <limits.h>
-#include <linux/sockios.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 /* Packets that are taken from one peer in one turn of the loop. */
 #define PACKETS_IN_A_TURN 16
-
-/*
- * What the kernel may keep for a peer that does not read. Requests are read while less than a quarter is used, which leaves room for the
- * largest answer. The kernel doubles the number.
- */
-#define SEND_BUFFER (96 * 1024)
 
 static void on_ready(uv_poll_t *poll, int status, int events);
 
@@ -82,21 +74,6 @@ struct peer *peer_of_client(struct client *client)
 
 /* ---- sending ---- */
 
-/* Counts what was sent to it, or that none of it is on its way any more. */
-static void charge(struct peer *peer, uint64_t n_descriptors)
-{
-	peer->n_in_flight += n_descriptors;
-	peer->account->n_in_flight += n_descriptors;
-	peer->server->n_in_flight += n_descriptors;
-}
-
-static void discharge(struct peer *peer)
-{
-	peer->server->n_in_flight -= peer->n_in_flight;
-	peer->account->n_in_flight -= peer->n_in_flight;
-	peer->n_in_flight = 0;
-}
-
 int peer_send(struct peer *peer, const struct message *message, const int *descriptors, size_t n_descriptors)
 {
 	char *bytes = peer->server->outgoing;
@@ -108,7 +85,7 @@ int peer_send(struct peer *peer, const struct message *message, const int *descr
 	r = channel_send(peer->socket, bytes, (size_t)length, descriptors, n_descriptors);
 	if (r < 0)
 		return r;
-	charge(peer, n_descriptors);
+	flow_charge(peer, n_descriptors);
 	return 0;
 }
 
@@ -218,45 +195,6 @@ static void take_packet(struct peer *peer, struct packet *packet)
 		hello_greet(peer, &message);
 }
 
-/* How many bytes, as the kernel counts, the peer has not read yet of what was sent to it. */
-static int count_unread(struct peer *peer)
-{
-	int unread;
-
-	if (ioctl(peer->socket, SIOCOUTQ, &unread) < 0)
-		unread = INT_MAX;
-	if (!unread)
-		discharge(peer);
-	return unread;
-}
-
-static bool is_full(struct peer *peer)
-{
-	return count_unread(peer) > SEND_BUFFER / 2;
-}
-
-/* Whether nothing more may be sent to this user before some of what is on its way is gone, as far as it was counted. */
-static bool has_too_much_in_flight(const struct peer *peer)
-{
-	const struct limits *limits = &peer->server->registry.limits;
-
-	return limits_are_reached(peer->account->n_in_flight, limits->quota.in_flight, peer->server->n_in_flight, limits->in_flight);
-}
-
-bool peer_takes_answer(struct peer *peer)
-{
-	return !is_full(peer) && !has_too_much_in_flight(peer);
-}
-
-/* Whether nothing more may come of this user before some of that, or of what came, is gone. A packet may bring many at once. */
-static bool is_over(const struct peer *peer)
-{
-	const struct limits *limits = &peer->server->registry.limits;
-
-	return has_too_much_in_flight(peer) ||
-	       limits_are_reached(peer->account->n_strays, limits->quota.strays, peer->server->errands.n_strays, limits->strays);
-}
-
 static void listen_for(struct peer *peer, int events)
 {
 	if (uv_poll_start(&peer->poll, events, on_ready) < 0)
@@ -285,30 +223,20 @@ static void unhold(struct peer *peer)
 	peer->held = false;
 }
 
-void peers_count_unread(struct server *server)
-{
-	struct peer *peer;
-
-	DL_FOREACH(server->peers, peer)
-		if (peer->n_in_flight)
-			count_unread(peer);
-}
-
 void peers_see_off(struct server *server)
 {
 	struct peer *peer, *next;
 
 	DL_FOREACH_SAFE(server->left, peer, next)
 	{
-		count_unread(peer);
-		if (!peer->n_in_flight)
+		if (!flow_is_pending(peer))
 			peer_free(peer);
 	}
 }
 
 void peer_look_again(struct peer *peer)
 {
-	if (!peer->held || is_over(peer))
+	if (!peer->held || flow_is_over(peer))
 		return;
 	unhold(peer);
 	hear(peer);
@@ -343,11 +271,11 @@ static void receive(struct peer *peer)
 		int r;
 
 		/* Who has so much unread must read first. */
-		if (is_full(peer)) {
+		if (flow_is_full(peer)) {
 			listen_for(peer, UV_WRITABLE);
 			return;
 		}
-		if (is_over(peer)) {
+		if (flow_is_over(peer)) {
 			hold(peer);
 			return;
 		}
@@ -437,15 +365,15 @@ int peer_new(struct server *server, int *socket)
 {
 	struct ucred credentials;
 	socklen_t length = sizeof(credentials);
-	int send_buffer = SEND_BUFFER;
 	struct account *account;
 	struct peer *peer;
 	int r;
 
 	if (getsockopt(*socket, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0)
 		return -errno;
-	if (setsockopt(*socket, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof(send_buffer)) < 0)
-		return -errno;
+	r = flow_start(*socket);
+	if (r < 0)
+		return r;
 	r = account_get(&account, &server->registry, credentials.uid);
 	if (r == -EDQUOT) {
 		turn_away(server, *socket, &credentials);
@@ -491,8 +419,7 @@ void peer_end(struct peer *peer)
 	DL_APPEND(server->left, peer);
 	uv_poll_stop(&peer->poll);
 	shutdown(peer->socket, SHUT_RDWR);
-	count_unread(peer);
-	if (!peer->n_in_flight)
+	if (!flow_is_pending(peer))
 		peer_free(peer);
 }
 
@@ -501,7 +428,7 @@ void peer_free(struct peer *peer)
 	struct server *server = peer->server;
 
 	DL_DELETE(server->left, peer);
-	discharge(peer);
+	flow_discharge(peer);
 	/* The loop must let go of the descriptor before it is closed. */
 	uv_close((uv_handle_t *)&peer->poll, on_closed);
 	/* With it goes what was not read of it, which can be any descriptor. */

@@ -58,10 +58,7 @@ void peer_end(struct peer *peer);
 /* Frees a peer that has left. The memory goes when the loop has let go of it. */
 void peer_free(struct peer *peer);
 
-/* Counts anew what is on its way to clients: they may have received it since they were last read from. */
-void peers_count_unread(struct server *server);
-
-/* Frees those that have left and to whom nothing is on its way any more. */
+/* Frees those that have left and to whom nothing is in flight any more. */
 void peers_see_off(struct server *server);
 
 /* Goes on with a peer that is held, if its user has come down. */
@@ -75,12 +72,6 @@ void peer_fail(struct peer *peer);
 
 /* The same, after saying why in the log, in the manner of printf(3). */
 void peer_dismiss(struct peer *peer, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-/*
- * Whether there is room for another answer. A request that waited is only answered then: many may come free at once, and the client had no
- * chance to read.
- */
-bool peer_takes_answer(struct peer *peer);
 
 /* Sends an answer, unless the peer has failed; it fails if that is not possible. */
 void peer_answer(struct peer *peer, const struct answer *answer);

@@ -4,6 +4,7 @@
 #include "daemon/server.h"
 
 #include "daemon/account.h"
+#include "daemon/flow.h"
 #include "daemon/hello.h"
 #include "daemon/lease.h"
 #include "daemon/log.h"
@@ -153,7 +154,7 @@ static void on_impatient(uv_timer_t *timer)
 	registry_tick(&server->registry);
 	fail_late(server);
 	if (server->n_held) {
-		peers_count_unread(server);
+		flow_count(server);
 		peers_see_off(server);
 	}
 	if (server->shrinks)

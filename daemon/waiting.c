@@ -4,6 +4,7 @@
 #include "daemon/waiting.h"
 
 #include "daemon/account.h"
+#include "daemon/flow.h"
 #include "daemon/log.h"
 #include "daemon/peer.h"
 #include "daemon/queue.h"
@@ -37,8 +38,9 @@ static bool retry(struct server *server, struct request *request, bool in_turn, 
 
 /*
  * Answers one request of a user: of each type the first that waits is tried, not counting those that wait for something else than room, and
- * those whose clients have so much to read that there is no room for the answer. Of the others, which may need no room any more, or not
- * wait any more, some are tried, and the next time those behind them. False if none could be answered.
+ * those whose clients have so much to read that there is no room for the answer: many may come free at once, before they can read. Of
+ * the others, which may need no room any more, or not wait any more, some are tried, and the next time those behind them. False if none
+ * could be answered.
  */
 static bool serve_one(struct server *server, struct account *account)
 {
@@ -57,7 +59,7 @@ static bool serve_one(struct server *server, struct account *account)
 			account->tried = request;
 			tries--;
 		}
-		if (!(is_first || is_next || is_late) || !peer_takes_answer(peer_of_client(request->client)))
+		if (!(is_first || is_next || is_late) || !flow_takes_answer(peer_of_client(request->client)))
 			continue;
 		if (retry(server, request, !*waits_already, !is_first && !is_next))
 			return true;
