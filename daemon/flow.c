@@ -28,6 +28,7 @@ int flow_start(int socket)
 
 void flow_charge(struct peer *peer, uint64_t n_descriptors)
 {
+	peer->unread = true;
 	peer->n_in_flight += n_descriptors;
 	peer->account->n_in_flight += n_descriptors;
 	peer->server->n_in_flight += n_descriptors;
@@ -40,15 +41,19 @@ void flow_discharge(struct peer *peer)
 	peer->n_in_flight = 0;
 }
 
-/* How many bytes, as the kernel counts, the peer has not read yet of what was sent to it. */
+/* How many bytes, as the kernel counts, the peer has not read yet of what was sent to it. It is only asked when that may be some. */
 static int count_unread(struct peer *peer)
 {
 	int unread;
 
+	if (!peer->unread)
+		return 0;
 	if (ioctl(peer->socket, SIOCOUTQ, &unread) < 0)
 		unread = INT_MAX;
-	if (!unread)
+	if (!unread) {
 		flow_discharge(peer);
+		peer->unread = false;
+	}
 	return unread;
 }
 

@@ -20,7 +20,7 @@ struct server;
 /* Has the kernel keep so much for a peer that does not read as flow_is_full() supposes. 0 or -errno. */
 int flow_start(int socket);
 
-/* Counts descriptors that were sent to a peer. */
+/* Counts a packet that was sent to a peer, with so many descriptors. */
 void flow_charge(struct peer *peer, uint64_t n_descriptors);
 
 /* Nothing is in flight to it any more: it has all, or its socket is about to be closed. */

@@ -36,7 +36,8 @@ struct peer {
 	struct account *account; /* the user's, of which this peer is a client */
 	uint64_t heard_ms;   /* since when it is read from: what it did not say before is not its fault, */
 	uint64_t heard_tick; /* and the same by registry->ticks */
-	uint64_t n_in_flight; /* descriptors that were sent and may not be received yet */
+	bool unread;          /* something was sent, and may not be read yet */
+	uint64_t n_in_flight; /* descriptors among that */
 	bool greeted; /* said HELLO: there is a client */
 	bool failed;
 	bool held;
