@@ -219,7 +219,7 @@ static struct board_slot *slot_of(const struct connection *connection, uint32_t 
 	return &connection->board.slots[slot];
 }
 
-bool connection_find(struct connection *connection, uint64_t file, uint64_t begin, uint64_t end, struct place *place)
+static bool find_with_lock(struct connection *connection, uint64_t file, uint64_t begin, uint64_t end, struct place *place)
 {
 	struct board_slot *slot;
 	struct lease *lease;
@@ -247,6 +247,18 @@ bool connection_find(struct connection *connection, uint64_t file, uint64_t begi
 
 	connection_discard(connection, &discards);
 	return pinned;
+}
+
+bool connection_find(struct connection *connection, uint64_t file, uint64_t begin, uint64_t end, struct place *place)
+{
+	if (lease_table_glance(&connection->leases, file, begin, end, place)) {
+		if (board_pin(slot_of(connection, place->slot), place->generation, pulse_second(connection->pulse)))
+			return true;
+		/* For a moment it was pinned. */
+		if (connection_is_dead(connection))
+			unmap_idle(connection);
+	}
+	return find_with_lock(connection, file, begin, end, place);
 }
 
 void connection_pin_again(struct connection *connection, const struct place *place)

@@ -69,15 +69,6 @@ struct connection_options {
 	bool guarded;
 };
 
-/* Where a cursor stands: a pinned lease. */
-struct place {
-	uint32_t slot;
-	uint32_t generation;
-	const char *data;
-	uint64_t begin;
-	uint64_t end;
-};
-
 /*
  * Connects by @deadline_ms of clock_ms(). 0; -ENOTCONN if no server is there, -EBUSY if it does not get round to it, -EPROTO if it speaks
  * another version, -EAGAIN if no thread could be started; or another -errno. What was said with an error is in options->complaint, which is empty otherwise.

@@ -20,10 +20,17 @@ struct window {
 	UT_hash_handle hh;
 };
 
-/* Pages that were never touched cost nothing, so the array is mapped in full at once. */
+/* Spreads the places that files have in the array of hints. */
+#define FILE_SPREAD UINT64_C(0x9e3779b97f4a7c15)
+
 static size_t records_bytes(const struct lease_table *table)
 {
 	return (size_t)table->board->n_slots * sizeof(struct lease);
+}
+
+static size_t memory_bytes(const struct lease_table *table)
+{
+	return records_bytes(table) + ((size_t)table->hints_mask + 1) * sizeof(*table->hints);
 }
 
 static size_t map_length(const struct lease *lease)
@@ -33,13 +40,17 @@ static size_t map_length(const struct lease *lease)
 
 int lease_table_init(struct lease_table *table, struct board *board, uint64_t window_bytes)
 {
-	void *records;
+	char *memory;
 
-	*table = (struct lease_table){.board = board, .window_bytes = window_bytes};
-	records = mmap(NULL, records_bytes(table), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (records == MAP_FAILED)
+	*table = (struct lease_table){.board = board, .window_bits = (unsigned)__builtin_ctzll(window_bytes)};
+	while (table->hints_mask + 1 < board->n_slots)
+		table->hints_mask = table->hints_mask << 1 | 1;
+	/* Pages that were never touched cost nothing, so all is mapped at once. */
+	memory = mmap(NULL, memory_bytes(table), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (memory == MAP_FAILED)
 		return -ENOMEM;
-	table->leases = records;
+	table->leases = (struct lease *)memory;
+	table->hints = (_Atomic uint64_t *)(memory + records_bytes(table));
 	return 0;
 }
 
@@ -56,19 +67,70 @@ static struct window *find_window(const struct lease_table *table, uint64_t file
 
 static uint64_t first_window(const struct lease_table *table, const struct lease *lease)
 {
-	return lease->offset / table->window_bytes;
+	return lease->offset >> table->window_bits;
 }
 
 static uint64_t last_window(const struct lease_table *table, const struct lease *lease)
 {
-	return (lease->offset + lease->length - 1) / table->window_bytes;
+	return (lease->offset + lease->length - 1) >> table->window_bits;
 }
+
+/* ---- hints ---- */
+
+/* Neighbours have different ones. */
+static _Atomic uint64_t *hint_of(const struct lease_table *table, uint64_t file, uint64_t number)
+{
+	return &table->hints[(file * FILE_SPREAD + number) & table->hints_mask];
+}
+
+static uint64_t hint_at(const struct lease *lease)
+{
+	return (uint64_t)lease->ref.generation << 32 | lease->ref.slot;
+}
+
+static void set_hint(struct lease_table *table, const struct lease *lease, uint64_t number)
+{
+	atomic_store_explicit(hint_of(table, lease->file, number), hint_at(lease), memory_order_release);
+}
+
+/* None outlives its lease: generations begin anew some time. */
+static void remove_hint(struct lease_table *table, const struct lease *lease, uint64_t number)
+{
+	_Atomic uint64_t *hint = hint_of(table, lease->file, number);
+
+	if (atomic_load_explicit(hint, memory_order_relaxed) == hint_at(lease))
+		atomic_store_explicit(hint, 0, memory_order_relaxed);
+}
+
+bool lease_table_glance(const struct lease_table *table, uint64_t file, uint64_t begin, uint64_t end, struct place *place)
+{
+	uint64_t hint = atomic_load_explicit(hint_of(table, file, begin >> table->window_bits), memory_order_acquire);
+	const struct lease *lease = &table->leases[(uint32_t)hint];
+	uint64_t offset, length;
+
+	/* Each is read before the pin, so that one of a later lease comes with the end of this one. */
+	if (atomic_load_explicit(&lease->file, memory_order_acquire) != file)
+		return false;
+	offset = atomic_load_explicit(&lease->offset, memory_order_acquire);
+	length = atomic_load_explicit(&lease->length, memory_order_acquire);
+	*place = (struct place){
+		.slot = (uint32_t)hint,
+		.generation = (uint32_t)(hint >> 32),
+		.data = atomic_load_explicit(&lease->address, memory_order_acquire),
+		.begin = offset,
+		.end = offset + length,
+	};
+	return begin >= offset && end <= place->end;
+}
+
+/* ---- windows to leases ---- */
 
 static void remove_windows(struct lease_table *table, const struct lease *lease)
 {
 	for (uint64_t number = first_window(table, lease); number <= last_window(table, lease); number++) {
 		struct window *window = find_window(table, lease->file, number);
 
+		remove_hint(table, lease, number);
 		if (!window || window->slot != lease->ref.slot)
 			continue;
 		HASH_DEL(table->windows, window);
@@ -106,13 +168,16 @@ static int set_window(struct lease_table *table, struct lease *lease, uint64_t n
 
 struct lease *lease_table_find(struct lease_table *table, uint64_t file, uint64_t begin, uint64_t end)
 {
-	const struct window *window = find_window(table, file, begin / table->window_bytes);
+	const struct window *window = find_window(table, file, begin >> table->window_bits);
 	struct lease *lease;
 
 	if (!window)
 		return NULL;
 	lease = &table->leases[window->slot];
-	return begin >= lease->offset && end <= lease->offset + lease->length ? lease : NULL;
+	if (begin < lease->offset || end > lease->offset + lease->length)
+		return NULL;
+	set_hint(table, lease, window->key.number);
+	return lease;
 }
 
 static void forget(struct lease_table *table, struct lease *lease)
@@ -132,7 +197,11 @@ int lease_table_add(struct lease_table *table, const struct lease *new)
 {
 	struct lease *lease = &table->leases[new->ref.slot];
 
-	*lease = *new;
+	lease->ref = new->ref;
+	lease->file = new->file;
+	lease->offset = new->offset;
+	lease->length = new->length;
+	lease->address = new->address;
 	lease->mapped = true;
 	lease->n_windows = 0;
 	table->n_slots = (uint32_t)max_u64(table->n_slots, (uint64_t)new->ref.slot + 1);
@@ -149,6 +218,9 @@ int lease_table_add(struct lease_table *table, const struct lease *new)
 		forget(table, lease);
 		return -ENOMEM;
 	}
+	/* From here on it can be pinned. */
+	for (uint64_t number = first_window(table, lease); number <= last_window(table, lease); number++)
+		set_hint(table, lease, number);
 	return 0;
 }
 
@@ -222,7 +294,7 @@ void lease_table_deinit(struct lease_table *table)
 		munmap(lease->address, map_length(lease));
 	}
 	guard_release(table->guard);
-	munmap(table->leases, records_bytes(table));
+	munmap(table->leases, memory_bytes(table));
 	*table = (struct lease_table){0};
 }
 

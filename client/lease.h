@@ -6,6 +6,10 @@
  * The leases of a connection: a record for each slot of the board, in an array that is never moved, and a table from windows to the slot of
  * the newest lease on them. The caller holds the connection's lock.
  *
+ * Without the lock one can glance at them. Beside the table there is an array of hints, a place in it for many windows, which tells slot and
+ * generation of the lease that was last added or found for one of them. What the record of that slot says is true if the generation can be
+ * pinned afterwards: it was written before the hint, and is written again only when the generation has ended.
+ *
  * A lease leaves the table when the server has taken it back, or when this client has claimed it to trim its own cache. Whoever takes it
  * out unmaps it, and tells the server.
  */
@@ -20,23 +24,35 @@
 struct guard;
 struct window;
 
+/* Of one cache line. What is atomic can be looked at without the lock. */
 struct lease {
-	bool mapped;
 	struct slot_ref ref;
-	uint64_t file;
-	uint64_t offset;
-	uint64_t length; /* in bytes; a lease up to the end of the file may end within a page */
-	void *address;
-	uint64_t n_windows;        /* entries that lead here: without one, nobody will ever come back to it */
+	_Alignas(8) _Atomic uint64_t file;
+	_Alignas(8) _Atomic uint64_t offset;
+	_Alignas(8) _Atomic uint64_t length; /* in bytes; a lease up to the end of the file may end within a page */
+	_Atomic(void *) address;
+	uint32_t n_windows; /* entries that lead here: without one, nobody will ever come back to it */
+	bool mapped;
 	struct lease *prev, *next; /* table->superseded */
+};
+
+/* Where a cursor can stand. */
+struct place {
+	uint32_t slot;
+	uint32_t generation;
+	const char *data;
+	uint64_t begin;
+	uint64_t end;
 };
 
 struct lease_table {
 	struct board *board; /* borrowed */
 	struct guard *guard; /* NULL without one */
-	uint64_t window_bytes;
+	unsigned window_bits; /* a window has 1 << window_bits bytes */
 	struct lease *leases; /* a record for each slot */
 	uint32_t n_slots;     /* that were ever used */
+	_Atomic uint64_t *hints; /* a generation in the upper half, a slot in the lower one; behind the records */
+	uint64_t hints_mask;     /* there are as many as slots, or more, to a power of two */
 	uint32_t n_mapped;
 	uint64_t mapped_bytes;
 	struct window *windows;
@@ -52,7 +68,7 @@ struct discards {
 	} maps[MESSAGE_MAX_SLOTS];
 };
 
-/* 0 or -ENOMEM. */
+/* @window_bytes is a power of two. 0 or -ENOMEM. */
 int lease_table_init(struct lease_table *table, struct board *board, uint64_t window_bytes);
 
 /* Unmaps all that is left, and releases the guard. */
@@ -60,6 +76,12 @@ void lease_table_deinit(struct lease_table *table);
 
 /* The newest lease on the range's first window, if it has the whole range; else NULL. */
 struct lease *lease_table_find(struct lease_table *table, uint64_t file, uint64_t begin, uint64_t end);
+
+/*
+ * The same without the lock. If there is a lease it is described in *@place, which holds once it is pinned. False if it takes the lock to
+ * know.
+ */
+bool lease_table_glance(const struct lease_table *table, uint64_t file, uint64_t begin, uint64_t end, struct place *place);
 
 /* Puts a lease that was just mapped in its record. 0, or -ENOMEM with nothing done. */
 int lease_table_add(struct lease_table *table, const struct lease *lease);

@@ -91,7 +91,7 @@ bool board_pin(struct board_slot *slot, uint32_t generation, uint32_t second)
 	uint64_t before = atomic_fetch_add_explicit(&slot->state, 1, memory_order_acquire);
 
 	if (generation_of(before) != generation || before & (CLAIMED | STALE)) {
-		atomic_fetch_sub_explicit(&slot->state, 1, memory_order_relaxed);
+		atomic_fetch_sub_explicit(&slot->state, 1, memory_order_seq_cst);
 		return false;
 	}
 

@@ -143,6 +143,49 @@ START_TEST(test_superseded)
 }
 END_TEST
 
+/* What can be told without the lock: as much as with it, but for leases that share a hint; and nothing that is over can be pinned. */
+START_TEST(test_glance)
+{
+	struct lease *lease, *wide;
+	struct place place;
+
+	start();
+	ck_assert(!lease_table_glance(&table, 1, 0, 1, &place));
+	lease = add(3, 1, WINDOW, WINDOW);
+	ck_assert(lease_table_glance(&table, 1, WINDOW + 1, 2 * WINDOW, &place));
+	ck_assert_uint_eq(place.slot, 3);
+	ck_assert_uint_eq(place.generation, lease->ref.generation);
+	ck_assert_ptr_eq(place.data, lease->address);
+	ck_assert_uint_eq(place.begin, WINDOW);
+	ck_assert_uint_eq(place.end, 2 * WINDOW);
+	/* A byte beyond it, on either side; another file. */
+	ck_assert(!lease_table_glance(&table, 1, WINDOW - 1, WINDOW + 1, &place));
+	ck_assert(!lease_table_glance(&table, 1, WINDOW, 2 * WINDOW + 1, &place));
+	ck_assert(!lease_table_glance(&table, 2, WINDOW, WINDOW + 1, &place));
+
+	/* A newer one takes its place. */
+	wide = add(4, 1, WINDOW, 2 * WINDOW);
+	ck_assert(lease_table_glance(&table, 1, WINDOW, 3 * WINDOW, &place));
+	ck_assert_ptr_eq(place.data, wide->address);
+	/* So does one of another window that has the same hint; what is found with the lock takes it back. */
+	add(5, 1, (N_SLOTS + 1) * WINDOW, WINDOW);
+	ck_assert(!lease_table_glance(&table, 1, WINDOW, 2 * WINDOW, &place));
+	ck_assert(lease_table_glance(&table, 1, 2 * WINDOW, 3 * WINDOW, &place));
+	ck_assert_ptr_eq(lease_table_find(&table, 1, WINDOW, 2 * WINDOW), wide);
+	ck_assert(lease_table_glance(&table, 1, WINDOW, 2 * WINDOW, &place));
+	ck_assert_uint_eq(place.slot, 4);
+
+	/* It is over: whoever has glanced at it before can't pin it. */
+	unpin(wide, 1);
+	ck_assert(lease_table_discard(&table, wide, &discards));
+	ck_assert(!board_pin(&board.slots[place.slot], place.generation, 1));
+	unmap_discards(1);
+	for (uint64_t i = 0; i <= table.hints_mask; i++)
+		ck_assert_uint_ne(table.hints[i], (uint64_t)place.generation << 32 | place.slot);
+	stop();
+}
+END_TEST
+
 START_TEST(test_take)
 {
 	struct slot_ref ref = {.slot = 5};
@@ -318,7 +361,7 @@ Suite *suite(void)
 {
 	Suite *s = suite_create("lease-table");
 
-	HARNESS_CASE(s, "lease-table", test_find, test_superseded, test_take, test_discard, test_discard_what_is_gone, test_trim,
+	HARNESS_CASE(s, "lease-table", test_find, test_superseded, test_glance, test_take, test_discard, test_discard_what_is_gone, test_trim,
 		     test_trim_many, test_deinit);
 	return s;
 }
