@@ -125,14 +125,31 @@ bool cursor_is_blanked(const struct smmap_cursor *cursor)
 	return cursor->connection && connection_is_blanked(cursor->connection, &cursor->place);
 }
 
-int cursor_let_go(struct smmap_cursor *cursor)
+/* Ends the pin. Where the cursor stood: its reference, the caller's now; NULL nowhere. */
+static struct connection *leave(struct smmap_cursor *cursor)
 {
-	smmap_cursor_unuse(cursor);
+	if (!cursor->connection)
+		return NULL;
+	cursor->blanked = cursor->blanked || cursor_is_blanked(cursor);
+	connection_unpin(cursor->connection, &cursor->place);
+	cursor->head = (struct smmap_cursor_head){0};
+	return take_ptr(cursor->connection);
+}
+
+/* Whether what it stood on was blanked: -ESTALE, once. */
+static int tell_blanked(struct smmap_cursor *cursor)
+{
 	if (!cursor->blanked)
 		return 0;
 	cursor->blanked = false;
 	cursor->doubts = true;
 	return -ESTALE;
+}
+
+int cursor_let_go(struct smmap_cursor *cursor)
+{
+	smmap_cursor_unuse(cursor);
+	return tell_blanked(cursor);
 }
 
 /* Whether a range is inside of the lease where the cursor stands. A size of 0 asks for what the lease has. */
@@ -163,6 +180,7 @@ static ssize_t stand(struct smmap_cursor *cursor, uint64_t offset, size_t size)
 
 ssize_t(smmap_cursor_use)(struct smmap_cursor *cursor, uint64_t offset, size_t size)
 {
+	struct connection *from;
 	ssize_t n;
 	int r;
 
@@ -176,21 +194,20 @@ ssize_t(smmap_cursor_use)(struct smmap_cursor *cursor, uint64_t offset, size_t s
 	if (stays(cursor, offset, size))
 		return stand(cursor, offset, size ? size : (size_t)min_u64(cursor->place.end - offset, SSIZE_MAX));
 
-	r = cursor_let_go(cursor);
-	if (r < 0)
+	from = leave(cursor);
+	r = tell_blanked(cursor);
+	if (r < 0) {
+		connection_unref(from);
 		return r;
-	n = cursor_move(cursor, offset, size);
+	}
+	n = cursor_move(cursor, from, offset, size);
 	return n > 0 ? stand(cursor, offset, (size_t)n) : n;
 }
 
 void smmap_cursor_unuse(struct smmap_cursor *cursor)
 {
-	if (cursor_check(cursor) < 0 || !cursor->connection)
-		return;
-	cursor->blanked = cursor->blanked || cursor_is_blanked(cursor);
-	connection_unpin(cursor->connection, &cursor->place);
-	connection_unref(take_ptr(cursor->connection));
-	cursor->head = (struct smmap_cursor_head){0};
+	if (cursor_check(cursor) == 0)
+		connection_unref(leave(cursor));
 }
 
 int smmap_cursor_advise(struct smmap_cursor *cursor, enum smmap_advice advice)

@@ -17,6 +17,7 @@ struct smmap_cursor {
 	uint32_t ahead;                /* windows to ask for ahead */
 
 	struct connection *connection; /* where it stands: a reference; NULL nowhere */
+	uint64_t id;                   /* the file's there */
 	struct place place;            /* the lease */
 	bool blanked;                  /* what it stood on was, and the next call has to say so */
 	bool doubts;                   /* what is known of the file: the next move asks the server */
@@ -33,9 +34,10 @@ int cursor_check(const struct smmap_cursor *cursor);
 
 /*
  * Moves the cursor to a lease that has the range from @offset on, as much of @size bytes as the file has, with a size of 0 as much as the
- * lease has. The number of bytes from @offset, at most SSIZE_MAX; 0 past the end; or an error. It stands nowhere before.
+ * lease has. The number of bytes from @offset, at most SSIZE_MAX; 0 past the end; or an error. It stands nowhere before. @from is the
+ * connection on which it stood until now, with a reference that is taken over, where it is to go on there if it can; else NULL.
  */
-ssize_t cursor_move(struct smmap_cursor *cursor, uint64_t offset, size_t size);
+ssize_t cursor_move(struct smmap_cursor *cursor, struct connection *from, uint64_t offset, size_t size);
 
 /*
  * The same, by a lease that the server is asked for in any case. The descriptor that comes with it is stored in *@fd, the caller's to

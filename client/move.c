@@ -18,7 +18,7 @@
 /* A move under way. */
 struct move {
 	struct smmap_cursor *cursor;
-	struct connection *connection; /* a reference */
+	struct connection *connection; /* a reference; NULL before it is known */
 	uint64_t file;                 /* its id there */
 	uint64_t deadline_ms;          /* 0 as long as nobody asked: a hit needs no clock */
 	bool is_late;                  /* the deadline has passed: this is the last attempt */
@@ -159,15 +159,29 @@ static int move_by_miss(struct move *move, uint64_t offset, size_t size)
 	return r;
 }
 
-/* One attempt, on the connection that there is now. */
-static int try_move(struct move *move, uint64_t offset, size_t size)
+/*
+ * Finds the connection that there is now. That from which the cursor comes is it as long as it lives, and what the file was called there goes
+ * for leases; where the server knows it no more, it says so when it is asked for one.
+ */
+static int find_connection(struct move *move)
 {
 	struct file *file = move->cursor->file;
-	bool hit = false;
-	int r = 0;
 
-	if (!file_is_attached(file, &move->connection, &move->file))
-		r = file_attach(file, deadline(move), &move->connection, &move->file);
+	if (move->connection && !connection_is_dead(move->connection))
+		return 0;
+	connection_unref(take_ptr(move->connection));
+	if (file_is_attached(file, &move->connection, &move->file))
+		return 0;
+	return file_attach(file, deadline(move), &move->connection, &move->file);
+}
+
+/* One attempt. */
+static int try_move(struct move *move, uint64_t offset, size_t size)
+{
+	bool hit = false;
+	int r;
+
+	r = find_connection(move);
 	if (r < 0)
 		return r;
 	if (!move->fd && !move->cursor->doubts)
@@ -180,29 +194,35 @@ static int try_move(struct move *move, uint64_t offset, size_t size)
 		r = look_again(move);
 	}
 	if (r || !move->place.data)
-		connection_unref(move->connection);
+		connection_unref(take_ptr(move->connection));
 	return r;
 }
 
-ssize_t cursor_move_anew(struct smmap_cursor *cursor, uint64_t offset, size_t size, int *fd)
+static ssize_t run(struct move *move, uint64_t offset, size_t size)
 {
-	struct move move = {.cursor = cursor, .fd = fd};
+	struct smmap_cursor *cursor = move->cursor;
 	uint64_t there;
 	int r;
 
 	do
-		r = try_move(&move, offset, size);
+		r = try_move(move, offset, size);
 	while (r == MOVE_AGAIN);
-	if (r < 0 || !move.place.data)
+	if (r < 0 || !move->place.data)
 		return r;
 
-	cursor->connection = move.connection;
-	cursor->place = move.place;
-	there = min_u64(move.place.end - offset, SSIZE_MAX);
+	cursor->connection = move->connection;
+	cursor->id = move->file;
+	cursor->place = move->place;
+	there = min_u64(move->place.end - offset, SSIZE_MAX);
 	return (ssize_t)(size ? min_u64(there, size) : there);
 }
 
-ssize_t cursor_move(struct smmap_cursor *cursor, uint64_t offset, size_t size)
+ssize_t cursor_move_anew(struct smmap_cursor *cursor, uint64_t offset, size_t size, int *fd)
 {
-	return cursor_move_anew(cursor, offset, size, NULL);
+	return run(&(struct move){.cursor = cursor, .fd = fd}, offset, size);
+}
+
+ssize_t cursor_move(struct smmap_cursor *cursor, struct connection *from, uint64_t offset, size_t size)
+{
+	return run(&(struct move){.cursor = cursor, .connection = from, .file = cursor->id}, offset, size);
 }
