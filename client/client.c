@@ -7,6 +7,7 @@
 #include "client/connection.h"
 #include "client/connections.h"
 #include "proto/address.h"
+#include "proto/hash.h"
 #include "proto/pulse.h"
 #include "proto/util.h"
 
@@ -301,9 +302,26 @@ int64_t smmap_client_collect(struct smmap_client *client)
 
 /* ---- queries ---- */
 
+void client_add_tally(struct smmap_client *client, struct tally *tally)
+{
+	atomic_init(&tally->hits, 0);
+	pthread_mutex_lock(&client->lock);
+	DL_APPEND(client->tallies, tally);
+	pthread_mutex_unlock(&client->lock);
+}
+
+void client_remove_tally(struct smmap_client *client, struct tally *tally)
+{
+	pthread_mutex_lock(&client->lock);
+	DL_DELETE(client->tallies, tally);
+	client->hits += atomic_load_explicit(&tally->hits, memory_order_relaxed);
+	pthread_mutex_unlock(&client->lock);
+}
+
 int smmap_client_stats(struct smmap_client *client, struct smmap_stats *stats)
 {
 	const struct connection *connection;
+	const struct tally *tally;
 	int r;
 
 	if (!client || !stats)
@@ -315,11 +333,13 @@ int smmap_client_stats(struct smmap_client *client, struct smmap_stats *stats)
 
 	stats->files = atomic_load(&client->n_files);
 	stats->handles = atomic_load(&client->n_handles);
-	stats->hits = atomic_load(&client->hits);
 	stats->misses = atomic_load(&client->misses);
 	connections_count(client, stats);
 
 	pthread_mutex_lock(&client->lock);
+	stats->hits = client->hits;
+	DL_FOREACH(client->tallies, tally)
+		stats->hits += atomic_load_explicit(&tally->hits, memory_order_relaxed);
 	connection = client->connection;
 	if (connection) {
 		stats->window_bytes = connection->server.window_bytes;

@@ -16,6 +16,12 @@
 struct connection;
 struct message;
 
+/* What one cursor counts, without a lock: only the thread that has the cursor writes it, and adding up is for who asks. */
+struct tally {
+	_Alignas(8) _Atomic uint64_t hits;
+	struct tally *prev, *next; /* client->tallies */
+};
+
 struct smmap_client {
 	atomic_uint refs;
 	unsigned process; /* see connections_process() */
@@ -31,14 +37,19 @@ struct smmap_client {
 	struct connection *connection; /* NULL once the client is closed */
 	bool connecting;               /* a thread replaces the connection, which is dead */
 	uint64_t connected_ms;         /* when the connection was made, by clock_ms() */
+	struct tally *tallies;         /* of the cursors that are open */
+	uint64_t hits;                 /* of those that were closed */
 	_Alignas(8) _Atomic uint64_t n_files;
 	_Alignas(8) _Atomic uint64_t n_handles;
-	_Alignas(8) _Atomic uint64_t hits;
 	_Alignas(8) _Atomic uint64_t misses;
 };
 
 struct smmap_client *client_ref(struct smmap_client *client);
 void client_unref(struct smmap_client *client);
+
+/* Begins a tally at 0, and ends one. */
+void client_add_tally(struct smmap_client *client, struct tally *tally);
+void client_remove_tally(struct smmap_client *client, struct tally *tally);
 
 /* -ECHILD if the client is the parent's. */
 int client_check(const struct smmap_client *client);

@@ -37,7 +37,6 @@ struct connection {
 	struct board board;
 	struct message_welcome server; /* what it said of itself */
 	uint64_t max_mapped;
-	_Alignas(8) _Atomic uint64_t last_use;
 	bool threaded;
 	pthread_t thread;
 	atomic_bool dead; /* set with the lock */
@@ -54,6 +53,9 @@ struct connection {
 	struct packet *packet; /* of whoever is reading; NULL when the last has left */
 
 	pthread_mutex_t bell_lock; /* of whoever answers the bell: it is answered in the order in which it was rung */
+
+	/* Written by every move: here, where it shares no cache line with what moves only read. */
+	_Alignas(8) _Atomic uint64_t last_use;
 
 	struct connection *prev, *next; /* all of this process: client/connections.c */
 };

@@ -4,7 +4,6 @@
 
 #include "client/cursor.h"
 
-#include "client/client.h"
 #include "client/file.h"
 #include "proto/util.h"
 
@@ -41,6 +40,7 @@ static int cursor_open(struct smmap_cursor **cursor, struct smmap_client *client
 	if (!*cursor)
 		return -ENOMEM;
 	(*cursor)->client = client_ref(client);
+	client_add_tally(client, &(*cursor)->tally);
 	(*cursor)->file = take_ptr(file);
 	(*cursor)->whole = flags & SMMAP_WHOLE_FILE;
 	return 0;
@@ -63,17 +63,29 @@ void smmap_cursor_close(struct smmap_cursor *cursor)
 		return;
 	if (cursor_check(cursor) == 0) {
 		smmap_cursor_unuse(cursor);
+		client_remove_tally(cursor->client, &cursor->tally);
 		file_unref(cursor->file);
 		client_unref(cursor->client);
 	}
 	free(cursor);
 }
 
-/* Takes over all that @from is, with references and a pin of its own. */
+/* Takes over all that @from is, with references and a pin of its own, but not what it has counted. */
 static void become(struct smmap_cursor *cursor, const struct smmap_cursor *from)
 {
-	*cursor = *from;
-	client_ref(cursor->client);
+	*cursor = (struct smmap_cursor){
+		.head = from->head,
+		.client = client_ref(from->client),
+		.file = from->file,
+		.whole = from->whole,
+		.ahead = from->ahead,
+		.connection = from->connection,
+		.id = from->id,
+		.place = from->place,
+		.blanked = from->blanked,
+		.doubts = from->doubts,
+	};
+	client_add_tally(cursor->client, &cursor->tally);
 	if (cursor->file)
 		file_ref(cursor->file);
 	if (cursor->connection) {
@@ -111,6 +123,7 @@ int smmap_cursor_assign(struct smmap_cursor *cursor, const struct smmap_cursor *
 	r = cursor_let_go(cursor);
 	if (r < 0)
 		return r;
+	client_remove_tally(cursor->client, &cursor->tally);
 	before = *cursor;
 	become(cursor, from);
 	file_unref(before.file);

@@ -4,6 +4,7 @@
 
 /* A cursor, for the files that make it up. */
 
+#include "client/client.h"
 #include "client/connection.h"
 #include "client/smmap-client.h"
 
@@ -13,6 +14,7 @@ struct smmap_cursor {
 	struct smmap_cursor_head head; /* where it stands, as the header has it */
 	struct smmap_client *client;   /* a reference */
 	struct file *file;             /* a reference; NULL if it is associated with none */
+	struct tally tally;
 	bool whole;                    /* lease the whole file, as long as that can fit */
 	uint32_t ahead;                /* windows to ask for ahead */
 

@@ -9,7 +9,6 @@
 #include "client/cursor.h"
 
 #include "client/call.h"
-#include "client/client.h"
 #include "client/file.h"
 #include "proto/util.h"
 
@@ -118,6 +117,11 @@ static bool find(struct move *move, uint64_t offset, uint64_t end, uint64_t know
 	return connection_find(move->connection, move->file, whole ? 0 : offset, whole ? known : min_u64(end, known), &move->place);
 }
 
+static void count_hit(struct tally *tally)
+{
+	atomic_store_explicit(&tally->hits, atomic_load_explicit(&tally->hits, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
 /* By a lease that is there: then *@hit is set. 0, MOVE_AGAIN, or an error. */
 static int move_by_hit(struct move *move, uint64_t offset, size_t size, bool *hit)
 {
@@ -135,7 +139,7 @@ static int move_by_hit(struct move *move, uint64_t offset, size_t size, bool *hi
 		*hit = find(move, offset, end, known);
 	}
 	if (*hit)
-		atomic_fetch_add_explicit(&move->cursor->client->hits, 1, memory_order_relaxed);
+		count_hit(&move->cursor->tally);
 	return 0;
 }
 

@@ -183,6 +183,46 @@ START_TEST(test_stats_and_collect)
 }
 END_TEST
 
+/* Hits are counted by each cursor for itself; what it has counted stays when it is closed, or made another one. */
+START_TEST(test_hits_of_all_cursors)
+{
+	struct smmap_client *client, *other;
+	struct smmap_cursor *cursor, *copy, *elsewhere;
+	struct smmap_stats stats;
+
+	start();
+	harness_make_file("file", 2 * WINDOW);
+	client = open_client(0, 0);
+	other = open_client(0, 0);
+	cursor = open_cursor(client, "file");
+	for (uint64_t i = 0; i < 4; i++)
+		ck_assert_int_eq(smmap_cursor_use(cursor, i % 2 * WINDOW, 1), 1);
+	ck_assert_int_eq(smmap_cursor_copy(&copy, cursor), 0);
+	for (uint64_t i = 0; i < 3; i++)
+		ck_assert_int_eq(smmap_cursor_use(copy, i % 2 * WINDOW, 1), 1);
+	ck_assert_int_eq(smmap_client_stats(client, &stats), 0);
+	ck_assert_uint_eq(stats.hits, 5);
+	ck_assert_uint_eq(stats.misses, 2);
+
+	/* To another client. */
+	elsewhere = open_cursor(other, "file");
+	ck_assert_int_eq(smmap_cursor_use(elsewhere, 0, 1), 1);
+	ck_assert_int_eq(smmap_cursor_use(elsewhere, WINDOW, 1), 1);
+	ck_assert_int_eq(smmap_cursor_assign(copy, elsewhere), 0);
+	ck_assert_int_eq(smmap_cursor_use(copy, 0, 1), 1);
+	smmap_cursor_close(cursor);
+	ck_assert_int_eq(smmap_client_stats(client, &stats), 0);
+	ck_assert_uint_eq(stats.hits, 5);
+	smmap_cursor_close(copy);
+	smmap_cursor_close(elsewhere);
+	ck_assert_int_eq(smmap_client_stats(other, &stats), 0);
+	ck_assert_uint_eq(stats.hits, 1);
+	smmap_client_close(client);
+	smmap_client_close(other);
+	harness_stop(&server);
+}
+END_TEST
+
 START_TEST(test_max_mapped)
 {
 	struct smmap_client_options options = {.max_mapped = 3 * WINDOW};
@@ -602,7 +642,7 @@ int main(void)
 	Suite *suite = suite_create("client");
 
 	HARNESS_CASE(suite, "opening", test_no_server, test_options, test_strerror);
-	HARNESS_CASE(suite, "telling", test_stats_and_collect, test_max_mapped, test_complaint);
+	HARNESS_CASE(suite, "telling", test_stats_and_collect, test_hits_of_all_cursors, test_max_mapped, test_complaint);
 	HARNESS_CASE(suite, "threads and forks", test_no_thread, test_threads, test_fork);
 	HARNESS_CASE(suite, "ends", test_restart, test_inode_given_again, test_closed_before_its_cursors, test_stopped_client,
 		     test_no_descriptor_left);
