@@ -37,7 +37,7 @@ int cursor_check(const struct smmap_cursor *cursor);
 /*
  * Moves the cursor to a lease that has the range from @offset on, as much of @size bytes as the file has, with a size of 0 as much as the
  * lease has. The number of bytes from @offset, at most SSIZE_MAX; 0 past the end; or an error. It stands nowhere before. @from is the
- * connection on which it stood until now, with a reference that is taken over, where it is to go on there if it can; else NULL.
+ * connection on which it stood until now, with a reference that is taken over, or NULL.
  */
 ssize_t cursor_move(struct smmap_cursor *cursor, struct connection *from, uint64_t offset, size_t size);
 

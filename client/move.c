@@ -17,7 +17,7 @@
 /* A move under way. */
 struct move {
 	struct smmap_cursor *cursor;
-	struct connection *connection; /* a reference; NULL before it is known */
+	struct connection *connection; /* a reference */
 	uint64_t file;                 /* its id there */
 	uint64_t deadline_ms;          /* 0 as long as nobody asked: a hit needs no clock */
 	bool is_late;                  /* the deadline has passed: this is the last attempt */
@@ -163,29 +163,15 @@ static int move_by_miss(struct move *move, uint64_t offset, size_t size)
 	return r;
 }
 
-/*
- * Finds the connection that there is now. That from which the cursor comes is it as long as it lives, and what the file was called there goes
- * for leases; where the server knows it no more, it says so when it is asked for one.
- */
-static int find_connection(struct move *move)
-{
-	struct file *file = move->cursor->file;
-
-	if (move->connection && !connection_is_dead(move->connection))
-		return 0;
-	connection_unref(take_ptr(move->connection));
-	if (file_is_attached(file, &move->connection, &move->file))
-		return 0;
-	return file_attach(file, deadline(move), &move->connection, &move->file);
-}
-
-/* One attempt. */
+/* One attempt, on the connection that there is now. */
 static int try_move(struct move *move, uint64_t offset, size_t size)
 {
+	struct file *file = move->cursor->file;
 	bool hit = false;
-	int r;
+	int r = 0;
 
-	r = find_connection(move);
+	if (!file_is_attached(file, &move->connection, &move->file))
+		r = file_attach(file, deadline(move), &move->connection, &move->file);
 	if (r < 0)
 		return r;
 	if (!move->fd && !move->cursor->doubts)
@@ -198,35 +184,52 @@ static int try_move(struct move *move, uint64_t offset, size_t size)
 		r = look_again(move);
 	}
 	if (r || !move->place.data)
-		connection_unref(take_ptr(move->connection));
+		connection_unref(move->connection);
 	return r;
-}
-
-static ssize_t run(struct move *move, uint64_t offset, size_t size)
-{
-	struct smmap_cursor *cursor = move->cursor;
-	uint64_t there;
-	int r;
-
-	do
-		r = try_move(move, offset, size);
-	while (r == MOVE_AGAIN);
-	if (r < 0 || !move->place.data)
-		return r;
-
-	cursor->connection = move->connection;
-	cursor->id = move->file;
-	cursor->place = move->place;
-	there = min_u64(move->place.end - offset, SSIZE_MAX);
-	return (ssize_t)(size ? min_u64(there, size) : there);
 }
 
 ssize_t cursor_move_anew(struct smmap_cursor *cursor, uint64_t offset, size_t size, int *fd)
 {
-	return run(&(struct move){.cursor = cursor, .fd = fd}, offset, size);
+	struct move move = {.cursor = cursor, .fd = fd};
+	uint64_t there;
+	int r;
+
+	do
+		r = try_move(&move, offset, size);
+	while (r == MOVE_AGAIN);
+	if (r < 0 || !move.place.data)
+		return r;
+
+	cursor->connection = move.connection;
+	cursor->id = move.file;
+	cursor->place = move.place;
+	there = min_u64(move.place.end - offset, SSIZE_MAX);
+	return (ssize_t)(size ? min_u64(there, size) : there);
+}
+
+/* ---- coming back ---- */
+
+/*
+ * Pins a lease that the client has, in the most frequent case: on the connection where the cursor stood, of what the file is known to have.
+ * While that connection lives it is the one that there is, and leases there are found by what the file was called when the cursor came; so
+ * nothing is asked of client and file, which have locks.
+ */
+static bool come_back(struct smmap_cursor *cursor, struct connection *connection, uint64_t offset, size_t size)
+{
+	uint64_t end = offset + (size ? size : 1);
+
+	return connection && !cursor->whole && !cursor->doubts && !connection_is_dead(connection) &&
+	       end <= atomic_load_explicit(&cursor->file->size, memory_order_relaxed) &&
+	       connection_find(connection, cursor->id, offset, end, &cursor->place);
 }
 
 ssize_t cursor_move(struct smmap_cursor *cursor, struct connection *from, uint64_t offset, size_t size)
 {
-	return run(&(struct move){.cursor = cursor, .connection = from, .file = cursor->id}, offset, size);
+	if (come_back(cursor, from, offset, size)) {
+		cursor->connection = from;
+		count_hit(&cursor->tally);
+		return (ssize_t)(size ? size : min_u64(cursor->place.end - offset, SSIZE_MAX));
+	}
+	connection_unref(from);
+	return cursor_move_anew(cursor, offset, size, NULL);
 }
