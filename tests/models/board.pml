@@ -15,7 +15,8 @@
  *
  * There are two models. One is of any client that keeps to smmap-protocol(7): it looks a lease up under its lock, but pins and claims
  * without it, so that it may come late and meet the next lease on the slot. The other, with LIBRARY, is of our library, which
- * keeps the lock until it has pinned or claimed. There the connection may break at any moment, for either side, and a lease on which
+ * glances at the lease and pins it without the lock; where that fails, and to claim, it keeps the lock until it has pinned or claimed.
+ * There the connection may break at any moment, for either side, and a lease on which
  * a cursor stands lives on as an orphan, until the last cursor leaves it.
  *
  * With a FAULT a mistake is made, which Spin has to find: else the model looks for too little. scripts/check-models runs all of it. It
@@ -47,6 +48,7 @@
 #define ORPHAN_NOT_SPARED 101
 #define ORPHAN_FORGOTTEN 102
 #define ANSWER_TO_NOBODY_KEPT 103
+#define ATTEMPT_FORGOTTEN 104
 
 /* ---- the slot, as in proto/board.c, with fewer bits. Generations run over, and the first is one that makes them ---- */
 
@@ -191,6 +193,18 @@ inline discard(g, seen, yes)
 	d_step { yes = false; g = 0 }
 }
 
+/* Comes back to a lease without the lock. An attempt that fails was a pin for a moment, by which another thread may have left it mapped. */
+inline glance(g, seen, yes)
+{
+	g = record;
+	if
+	:: g == NONE
+	:: else ->
+		pin(g, seen, yes);
+		if :: !yes && dead && FAULT != ATTEMPT_FORGOTTEN -> discard(g, seen, yes) :: else fi
+	fi
+}
+
 /* ---- the client's threads ---- */
 
 inline ask(me, g)
@@ -216,9 +230,12 @@ proctype cursor(byte me)
 	:: uses == USES -> break
 	:: uses < USES ->
 		uses++;
-		look_up(g);
+#ifdef LIBRARY
+		glance(g, seen, yes);
+#endif
+		if :: !yes -> look_up(g) :: else fi;
 		if
-		:: g == NONE
+		:: yes || g == NONE
 		:: else ->
 			pin(g, seen, yes);
 			if
