@@ -164,6 +164,9 @@ static int run(struct call *call, struct connection *connection, struct message 
 
 	if (!call->done && r < 0)
 		return r;
+	/* Nothing comes of a file that is closed late. */
+	if (!call->done && request->type == MESSAGE_CLOSE)
+		return -ETIMEDOUT;
 	if (!call->done) {
 		/* It is stopped, or gone. Whatever it still answers nobody would read: it has to take all back. */
 		connection_fail(connection);

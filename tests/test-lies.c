@@ -47,6 +47,7 @@ struct liar {
 	pthread_t thread;
 
 	struct message_welcome welcome; /* the lie about itself, if not the truth */
+	bool no_bell;                   /* what comes as one is memory */
 	void (*lie)(struct liar *liar, const struct message *request, struct message *answer);
 };
 
@@ -84,7 +85,7 @@ static void welcome(const struct message *hello)
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
 	liar.bell = ends[0];
 	memset(liar.taken, 0, sizeof(liar.taken));
-	say_on(liar.socket, &answer, (int[]){board_fd, pulse_fd, ends[1]}, 3);
+	say_on(liar.socket, &answer, (int[]){board_fd, pulse_fd, liar.no_bell ? board_fd : ends[1]}, 3);
 	close(board_fd);
 	close(pulse_fd);
 	close(ends[1]);
@@ -804,6 +805,9 @@ START_TEST(test_impossible_welcomes)
 		liar.welcome = lies[i];
 		ck_assert_int_eq(open_client(0, 0), -EPROTO);
 	}
+	liar.welcome = (struct message_welcome){.version = PROTOCOL_VERSION, .n_slots = N_SLOTS, .window_bytes = WINDOW};
+	liar.no_bell = true;
+	ck_assert_int_eq(open_client(0, 0), -EPROTO);
 	stop_liar();
 }
 END_TEST
