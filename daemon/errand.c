@@ -18,13 +18,19 @@ void errands_stop(struct errands *errands)
 	runners_stop(&errands->runners);
 }
 
+/* How many errands of one lane may be run now: where many users have some that hang, one of each, so that more users have one. */
+static uint64_t count_allowed(const struct errands *errands)
+{
+	return errands->runners.n_busy < RUNNERS_MOST / 2 ? ERRANDS_AT_ONCE : 1;
+}
+
 /* One of which an errand could be run, whose turn it is; NULL if there is none. */
 static struct errand_lane *next_lane(const struct errands *errands)
 {
 	struct errand_lane *lane;
 
 	DL_FOREACH(errands->lanes, lane)
-		if (lane->n_running < ERRANDS_AT_ONCE)
+		if (lane->n_running < count_allowed(errands))
 			break;
 	return lane;
 }

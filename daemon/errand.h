@@ -8,7 +8,7 @@
  * it.
  *
  * The errands of one user are in lanes, one for each kind. Of each two are run at a time, in their order, so that those which hang are in
- * nobody else's way, and closing that hangs keeps nobody from opening something else. The server has a lane of its own, for what does not
+ * nobody else's way as long as there are runners, and closing that hangs keeps nobody from opening something else. The server has a lane of its own, for what does not
  * hang, but may take long.
  */
 

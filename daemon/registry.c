@@ -116,17 +116,18 @@ static void close_idle_of(struct registry *registry, struct file *bare)
 	struct file *file, *next;
 
 	DL_FOREACH_SAFE(bare, file, next)
-		if (registry->now_ms - file->bare_since_ms >= registry->limits.idle_timeout_ms && !file_count_clients(file) &&
-		    !(file->sender && remote_is_stuck(file->sender)))
+	{
+		if (file->sender && remote_is_stuck(file->sender))
+			break;
+		if (registry->now_ms - file->bare_since_ms >= registry->limits.idle_timeout_ms && !file_count_clients(file))
 			file_free(registry, file);
+	}
 }
 
-/* Closes the files that for long nobody has asked for, nor has open, so that their file systems can be unmounted. */
-static void close_idle(struct registry *registry)
+void registry_close_idle_remote(struct registry *registry)
 {
 	const struct account *account;
 
-	close_idle_of(registry, registry->bare);
 	DL_FOREACH(registry->accounts, account)
 		close_idle_of(registry, account->bare);
 }
@@ -141,7 +142,8 @@ void registry_look_around(struct registry *registry)
 		if (file_refresh(registry, file) == 0)
 			let_go_if_deleted(registry, file);
 	}
-	close_idle(registry);
+	close_idle_of(registry, registry->bare);
+	registry_close_idle_remote(registry);
 }
 
 /* Counts that @client has the file open, once more. 0 or -ENOMEM. */

@@ -185,6 +185,12 @@ bool registry_drains(const struct registry *registry, const struct client *clien
  */
 void registry_look_around(struct registry *registry);
 
+/*
+ * Closes the files on other than local volumes that for long nobody has asked for, nor has open, as far as their users' errands allow it now:
+ * when some are done, there are more.
+ */
+void registry_close_idle_remote(struct registry *registry);
+
 /* Adds and removes a client. Removing ends all its leases. */
 void registry_add_client(struct registry *registry, struct client *client);
 void registry_remove_client(struct registry *registry, struct client *client);

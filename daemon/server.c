@@ -153,10 +153,10 @@ static void on_impatient(uv_timer_t *timer)
 	server_wake(server);
 	registry_tick(&server->registry);
 	fail_late(server);
-	if (server->n_held) {
+	if (server->n_held || waiting_is_any(server))
 		flow_count(server);
+	if (server->n_held)
 		peers_see_off(server);
-	}
 	if (server->shrinks)
 		server->shrinks = !room_shrink(&server->registry);
 	writers_recall(&server->registry);
@@ -250,6 +250,7 @@ static void on_errands_done(uv_poll_t *poll, int status, int events)
 	(void)events;
 	server_wake(server);
 	errands_end_done(&server->errands, &server->registry);
+	registry_close_idle_remote(&server->registry);
 	server->look_again = true;
 	server_settle(server);
 }
@@ -367,6 +368,8 @@ int server_init(struct server *server, const struct limits *limits, struct liste
 
 	/* Where standard error is a pipe, its reader may go. */
 	signal(SIGPIPE, SIG_IGN);
+	/* Whoever has started the server may have ignored it, and then nothing could be learned of runners that end. */
+	signal(SIGCHLD, SIG_DFL);
 	memset(server, 0, sizeof(*server));
 	server->pulse_fd = server->ear = -1;
 	server->listener = *listener;

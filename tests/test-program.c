@@ -60,6 +60,28 @@ START_TEST(test_ends_by_signal)
 }
 END_TEST
 
+/* Else it could not tell a process of its own that has ended as it should from one that was killed. */
+START_TEST(test_started_where_ends_are_ignored)
+{
+	unsigned long long ignored = 0;
+	char path[64], line[256];
+	FILE *status;
+
+	ck_assert(signal(SIGCHLD, SIG_IGN) != SIG_ERR);
+	harness_start(&server, NULL);
+	ck_assert(signal(SIGCHLD, SIG_DFL) != SIG_ERR);
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)server.pid);
+	status = fopen(path, "re");
+	ck_assert_ptr_nonnull(status);
+	while (fgets(line, sizeof(line), status))
+		sscanf(line, "SigIgn: %llx", &ignored);
+	fclose(status);
+	ck_assert(ignored >> (SIGPIPE - 1) & 1);
+	ck_assert(!(ignored >> (SIGCHLD - 1) & 1));
+	harness_stop(&server);
+}
+END_TEST
+
 START_TEST(test_second_server)
 {
 	struct stat before, after;
@@ -423,8 +445,8 @@ Suite *suite(void)
 {
 	Suite *s = suite_create("program");
 
-	HARNESS_CASE(s, "serve", test_ends_by_signal, test_second_server, test_socket_of_a_dead_server, test_socket_in_the_way,
-		     test_own_socket_only);
+	HARNESS_CASE(s, "serve", test_ends_by_signal, test_started_where_ends_are_ignored, test_second_server,
+		     test_socket_of_a_dead_server, test_socket_in_the_way, test_own_socket_only);
 	HARNESS_CASE(s, "exec", test_exec_status, test_exec_serves, test_exec_forwards_sigterm, test_exec_survives_sigint);
 	HARNESS_CASE(s, "usage", test_help_and_version, test_wrong_usage, test_borders_of_limits, test_no_server);
 	return s;
