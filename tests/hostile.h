@@ -11,7 +11,8 @@
  *
  * A misdeed is done twice. After each time the honest ones have to go on, and then to rest: they give back all that they have, and
  * what is left is compared. What a server keeps for good, such as a table that has grown, it may keep after the first time. The
- * second must not add a descriptor, a map, or a byte of heap, and `status` has to have counted just what was refused.
+ * second must not add a descriptor, a map, or a byte of heap, and `status` has to have counted just what was refused. Where the heap
+ * has grown by so little that it may only lie different, it is done again, a few times, until that stops: a leak never does.
  */
 
 #include "tests/harness.h"
@@ -39,7 +40,7 @@ extern struct raw hostile_observer;
 /* Starts the server, with one option more unless that is NULL, and the honest clients. */
 void hostile_start(const char *option);
 
-/* Has something done twice. */
+/* Has something done twice, or a few times more. */
 void hostile_run(const char *name, void (*misdeed)(struct tally *tally));
 
 /* Has the honest clients give back all that they have and wait; all else has to go as well. And has them work again. */
