@@ -18,6 +18,7 @@
 #define WORDS     (sizeof(struct board_slot) / sizeof(uint64_t))
 #define SCRIBBLES 60
 #define WRITERS   2
+#define OWN_FILE  "own" /* that no honest one reads: nothing but the board keeps it from being recalled */
 
 /* ---- patterns ---- */
 
@@ -130,10 +131,54 @@ static void write_every_value(struct tally *tally)
 	tally->times += (WORDS / 2 + 1) * N_VALUES;
 }
 
+/* A value while the server waits for what it has recalled: behind the bell, and before that is given back. */
+static void write_while_recalled(size_t first_word, size_t n_words, uint64_t value)
+{
+	struct message drop = {.type = MESSAGE_DROP, .drop = {.path = text_of(OWN_FILE)}}, message;
+
+	fill_board(0, WORDS, 0);
+	for (unsigned i = 0; i < LEASES; i++) {
+		leases[i] = villain_lease(&villain, &file, OWN_FILE, i * HONEST_WINDOW, 1).lease;
+		raw_unpin(&villain, &leases[i]);
+	}
+	raw_send(&hostile_observer, &drop, -1);
+	raw_receive_on(&villain, villain.bell, &message);
+	ck_assert_uint_eq(message.type, MESSAGE_RECALL);
+	ck_assert_uint_gt(message.recall.slots.n, 0);
+	fill_board(first_word, n_words, value);
+	/* The server looks at it meanwhile. */
+	raw_status(&villain, FIGURES_PINS, 0);
+	give_back();
+	raw_receive(&hostile_observer, &message);
+	ck_assert_uint_eq(message.type, MESSAGE_FREED);
+	/* The next bell is for the next value. */
+	villain_hear(&villain);
+}
+
+static void write_every_value_late(struct tally *tally)
+{
+	start_villain();
+	for (size_t i = 0; i < N_VALUES; i++, tally->times += WORDS / 2 + 1) {
+		for (size_t word = 0; word < WORDS / 2; word++)
+			write_while_recalled(word, 1, value_of(i));
+		write_while_recalled(0, WORDS, value_of(i));
+	}
+	raw_close(&villain);
+}
+
 START_TEST(test_every_value)
 {
 	hostile_start(NULL);
 	hostile_run("boards with each value in each word", write_every_value);
+	hostile_stop();
+}
+END_TEST
+
+START_TEST(test_every_value_late)
+{
+	harness_make_file(OWN_FILE, LEASES * HONEST_WINDOW);
+	hostile_start(NULL);
+	hostile_run("boards with each value in each word, while leases are recalled", write_every_value_late);
 	hostile_stop();
 }
 END_TEST
@@ -331,7 +376,7 @@ int main(void)
 {
 	Suite *suite = suite_create("hostile-board");
 
-	HARNESS_CASE(suite, "scribbles", test_every_value, test_without_pause, test_lie_and_stay);
+	HARNESS_CASE(suite, "scribbles", test_every_value, test_every_value_late, test_without_pause, test_lie_and_stay);
 	HARNESS_CASE(suite, "hogs", test_hog_of_another_user, test_hog_of_the_same_user);
 	return harness_run(suite);
 }
