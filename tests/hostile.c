@@ -102,8 +102,7 @@ static void drop_all(void)
 	}
 }
 
-/* How many connections there are, those that have not said HELLO too. */
-static uint64_t count_connections(void)
+uint64_t hostile_count_connections(void)
 {
 	struct message_figures figures = raw_status(&hostile_observer, FIGURES_USERS, 0);
 	struct figures_user row;
@@ -116,7 +115,7 @@ static uint64_t count_connections(void)
 
 void hostile_await_alone(void)
 {
-	AWAIT(count_connections() == HONEST + 1, "connections are left: %" PRIu64, count_connections());
+	AWAIT(hostile_count_connections() == HONEST + 1, "connections are left: %" PRIu64, hostile_count_connections());
 }
 
 /* The rows are in the order in which clients have come: who has lost a connection would stand at the end. */
@@ -283,7 +282,7 @@ static void stretch_loop(void)
 	ck_assert_ptr_nonnull(crowd);
 	for (unsigned i = 0; i < CROWD; i++)
 		raw_connect(&crowd[i], &hostile_server);
-	AWAIT(count_connections() == HONEST + 1 + CROWD, "not all are connected: %" PRIu64, count_connections());
+	AWAIT(hostile_count_connections() == HONEST + 1 + CROWD, "not all are connected: %" PRIu64, hostile_count_connections());
 	for (unsigned i = 0; i < CROWD; i++)
 		raw_close(&crowd[i]);
 	free(crowd);

@@ -50,6 +50,9 @@ void hostile_resume(void);
 /* Waits until each honest client has read on. */
 void hostile_await_progress(void);
 
+/* How many connections there are, those that have not said HELLO too. */
+uint64_t hostile_count_connections(void);
+
 /* Waits until nobody but the honest ones and the observer is connected. */
 void hostile_await_alone(void);
 

@@ -15,6 +15,7 @@
 #define AT_ONCE      1250
 #define CROWDS       2    /* of each kind, each time */
 #define TOO_MANY     100  /* above what a user may have */
+#define HELD         10000 /* by one process, which are more by far */
 
 /* ---- clients that never read ---- */
 
@@ -281,6 +282,65 @@ START_TEST(test_too_many)
 }
 END_TEST
 
+/* Whether the server has told why it has ended this connection. */
+static bool is_refused(int fd, struct packet *packet)
+{
+	char sentence[MESSAGE_MAX_TEXT + 1];
+	struct message answer;
+
+	packet_deinit(packet);
+	if (channel_wait(fd, POLLIN, 0) != 1 || channel_receive(fd, packet) != 1)
+		return false;
+	ck_assert_int_eq(message_decode(&answer, packet->bytes, packet->n_bytes), 0);
+	raw_assert_error(&answer, EDQUOT, sentence);
+	return true;
+}
+
+/* They stay: each is refused, or connected, or was silent for too long. None is forgotten. */
+static void hold_ten_thousand(struct tally *tally)
+{
+	struct figures_summary before = raw_summary(&hostile_observer), now;
+	uint64_t others = hostile_count_connections(), held;
+	int *fds = calloc(HELD, sizeof(*fds));
+	struct packet *packet = calloc(1, sizeof(*packet));
+
+	ck_assert(fds && packet);
+	tally->may_vary = true;
+	for (unsigned i = 0; i < HELD; i++)
+		fds[i] = connect_patiently();
+	do {
+		ck_assert_int_ge(poll(NULL, 0, 1), 0);
+		now = raw_summary(&hostile_observer);
+		held = hostile_count_connections() - others;
+		ck_assert_uint_le(held, now.quota_clients);
+	} while (held + now.refusals - before.refusals + now.disconnections - before.disconnections < HELD);
+	hostile_await_progress();
+	for (unsigned i = 0; i < HELD; i++)
+		tally->refusals += is_refused(fds[i], packet);
+	ck_assert_uint_ge(tally->refusals, HELD - now.quota_clients - (now.disconnections - before.disconnections));
+	for (unsigned i = 0; i < HELD; i++)
+		close(fds[i]);
+	tally->times += HELD;
+	free(packet);
+	free(fds);
+}
+
+START_TEST(test_ten_thousand_at_once)
+{
+	struct rlimit limit;
+
+	raise_limit();
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	if (limit.rlim_cur < HELD + 100) {
+		puts("skipped: a process can't have ten thousand descriptors");
+		return;
+	}
+	hostile_start("--user-share=75%");
+	hostile_run("connections that one process holds", hold_ten_thousand);
+	hostile_stop();
+}
+END_TEST
+
 /* ---- clients that say nothing ---- */
 
 static void say_nothing(struct tally *tally)
@@ -329,7 +389,7 @@ int main(void)
 	Suite *suite = suite_create("hostile-crowds");
 
 	HARNESS_CASE(suite, "unread", test_never_reads, test_reads_late, test_deaf);
-	HARNESS_CASE(suite, "crowds", test_ten_thousand, test_too_many);
+	HARNESS_CASE(suite, "crowds", test_ten_thousand, test_too_many, test_ten_thousand_at_once);
 	HARNESS_CASE(suite, "silent", test_silent, test_silent_for_ever);
 	return harness_run(suite);
 }
