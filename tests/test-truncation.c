@@ -257,6 +257,7 @@ static void change_file(int fd, const pid_t *pids, size_t n_pids)
 	us = (uint64_t)(end.tv_sec - begin.tv_sec) * 1000000 + (uint64_t)(end.tv_nsec / 1000) - (uint64_t)(begin.tv_nsec / 1000);
 	printf("the file was truncated %" PRIu64 " times, %" PRIu64 " a second; %" PRIu64 " reads were told so\n", n, n * 1000000 / max_u64(us, 1),
 	       atomic_load(&shared->n_stale));
+	ck_assert_uint_gt(atomic_load(&shared->n_stale), 0);
 }
 
 static void truncate_under_readers(uint32_t flags)
