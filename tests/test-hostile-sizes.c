@@ -21,10 +21,13 @@ static void start_villain(struct raw *villain)
 	file = raw_open(villain, honest_path(0));
 }
 
-/* Sends a packet to each of a client that has said HELLO and one that has not. Both have to be ended. */
+/* Sends a packet to each of a client that has said HELLO and one that has not, and to one as if it opened a file. All have to be ended. */
 static void must_end(const void *bytes, size_t n, struct tally *tally)
 {
-	for (int greeted = 0; greeted < 2; greeted++) {
+	int fd = open(honest_path(0), O_RDONLY | O_CLOEXEC);
+
+	ck_assert_int_ge(fd, 0);
+	for (int greeted = 0; greeted < 3; greeted++) {
 		uint64_t errors = tally->protocol_errors;
 		struct raw villain;
 
@@ -32,10 +35,62 @@ static void must_end(const void *bytes, size_t n, struct tally *tally)
 			start_villain(&villain);
 		else
 			raw_connect(&villain, &hostile_server);
-		ck_assert_int_eq(villain_send(villain.socket, bytes, n, -1, 0), 0);
+		ck_assert_int_eq(villain_send(villain.socket, bytes, n, fd, greeted == 2), 0);
 		villain_see_off(&villain, tally);
 		ck_assert_uint_eq(tally->protocol_errors, errors + 1);
 	}
+	close(fd);
+}
+
+/* ---- memory ---- */
+
+/* A figure of /proc/PID/status, in bytes. */
+static uint64_t process_figure(const char *name)
+{
+	char path[64], line[256];
+	uint64_t kib = 0;
+	FILE *status;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)hostile_server.pid);
+	status = fopen(path, "re");
+	ck_assert_ptr_nonnull(status);
+	while (fgets(line, sizeof(line), status))
+		if (strncmp(line, name, strlen(name)) == 0)
+			ck_assert_int_eq(sscanf(line + strlen(name), ": %" SCNu64, &kib), 1);
+	fclose(status);
+	ck_assert_uint_gt(kib, 0);
+	return kib * 1024;
+}
+
+/* The most that is resident counts from now on. */
+static void reset_peak(void)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/clear_refs", (int)hostile_server.pid);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, "5", 1), 1);
+	close(fd);
+}
+
+/* Requires that the server's memory does not move for what is done. */
+static void do_without_memory(void (*misdeed)(struct tally *tally), struct tally *tally)
+{
+	uint64_t resident, reserved;
+
+	reset_peak();
+	resident = process_figure("VmHWM");
+	reserved = process_figure("VmPeak");
+	misdeed(tally);
+#ifndef __SANITIZE_ADDRESS__ /* which keeps what is freed for a while */
+	printf("the most that was resident: %" PRIu64 " KiB, before %" PRIu64 " KiB\n", process_figure("VmHWM") / 1024,
+	       resident / 1024);
+	ck_assert_uint_lt(process_figure("VmHWM"), resident + MEBIBYTE);
+	/* Nor is it promised more: the load alone maps a few windows and boards. */
+	ck_assert_uint_lt(process_figure("VmPeak"), reserved + 64 * MEBIBYTE);
+#endif
 }
 
 /* ---- claims ---- */
@@ -80,7 +135,7 @@ static const struct {
 /* The kinds whose lengths have 32 bits: binary, extension, text, array, map. */
 static const uint8_t kinds[] = {0xc6, 0xc9, 0xdb, 0xdd, 0xdf};
 
-static void claim(struct tally *tally)
+static void claim_each(struct tally *tally)
 {
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
 		for (unsigned kind = 0; kind < sizeof(kinds); kind++) {
@@ -95,6 +150,11 @@ static void claim(struct tally *tally)
 			}
 		}
 	}
+}
+
+static void claim(struct tally *tally)
+{
+	do_without_memory(claim_each, tally);
 }
 
 START_TEST(test_claims)
@@ -296,54 +356,16 @@ static bool make_bomb(unsigned i)
 	}
 }
 
-/* A figure of /proc/PID/status, in bytes. */
-static uint64_t process_figure(const char *name)
+static void throw_each_bomb(struct tally *tally)
 {
-	char path[64], line[256];
-	uint64_t kib = 0;
-	FILE *status;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)hostile_server.pid);
-	status = fopen(path, "re");
-	ck_assert_ptr_nonnull(status);
-	while (fgets(line, sizeof(line), status))
-		if (strncmp(line, name, strlen(name)) == 0)
-			ck_assert_int_eq(sscanf(line + strlen(name), ": %" SCNu64, &kib), 1);
-	fclose(status);
-	ck_assert_uint_gt(kib, 0);
-	return kib * 1024;
-}
-
-/* The most that is resident counts from now on. */
-static void reset_peak(void)
-{
-	char path[64];
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/clear_refs", (int)hostile_server.pid);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(write(fd, "5", 1), 1);
-	close(fd);
+	for (unsigned kind = 0; make_bomb(kind); kind++)
+		for (unsigned i = 0; i < HOSTILE_TIMES(BOMBS_OF_A_KIND); i++)
+			must_end(packet.bytes, packet.n, tally);
 }
 
 static void throw_bombs(struct tally *tally)
 {
-	uint64_t resident, reserved;
-
-	reset_peak();
-	resident = process_figure("VmHWM");
-	reserved = process_figure("VmPeak");
-	for (unsigned kind = 0; make_bomb(kind); kind++)
-		for (unsigned i = 0; i < HOSTILE_TIMES(BOMBS_OF_A_KIND); i++)
-			must_end(packet.bytes, packet.n, tally);
-#ifndef __SANITIZE_ADDRESS__ /* which keeps what is freed for a while */
-	printf("the most that was resident: %" PRIu64 " KiB, before %" PRIu64 " KiB\n", process_figure("VmHWM") / 1024,
-	       resident / 1024);
-	ck_assert_uint_lt(process_figure("VmHWM"), resident + MEBIBYTE);
-	/* Nor is it promised more: the load alone maps a few windows and boards. */
-	ck_assert_uint_lt(process_figure("VmPeak"), reserved + 64 * MEBIBYTE);
-#endif
+	do_without_memory(throw_each_bomb, tally);
 }
 
 START_TEST(test_bombs)
