@@ -11,11 +11,14 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #define PAGE      4096
@@ -96,6 +99,45 @@ START_TEST(test_zeros)
 		ck_assert_int_eq(byte_at(cursor, PAGE - 10), harness_byte(PAGE));
 	}
 	stop();
+}
+END_TEST
+
+/* A page of a map has to be filled even where it is a hole; on a full disk there is none for it. */
+START_TEST(test_hole_on_a_full_disk)
+{
+	struct smmap_cursor *hole;
+	int fd;
+
+	start();
+	ck_assert_int_eq(mkdir("small", 0700), 0);
+	if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("none", "small", "tmpfs", 0, "size=16k,huge=never")) {
+		puts("skipped: what a full disk does, since none can be mounted here");
+		stop();
+		return;
+	}
+	fd = open("small/file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	ck_assert_int_eq(pwrite(fd, "x", 1, 0), 1);
+	ck_assert_int_eq(ftruncate(fd, FILE_SIZE), 0);
+	close(fd);
+	harness_make_file("small/other", 3 * PAGE);
+
+	ck_assert_int_eq(smmap_cursor_open(&hole, client, "small/file", 0), 0);
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_eq(smmap_cursor_use(hole, 0, FILE_SIZE), FILE_SIZE);
+		ck_assert_int_eq(byte_at(hole, 0), 'x');
+		ck_assert_int_eq(byte_at(hole, WINDOW + 1), 0);
+		ck_assert_int_eq(byte_at(hole, FILE_SIZE - 1), 0);
+		ck_assert_int_eq(smmap_cursor_use(hole, 0, 1), -ESTALE);
+	}
+	/* With room for it a hole is one. */
+	ck_assert_int_eq(unlink("small/other"), 0);
+	ck_assert_int_eq(smmap_cursor_use(hole, 0, FILE_SIZE), FILE_SIZE);
+	ck_assert_int_eq(byte_at(hole, WINDOW + 1), 0);
+	ck_assert_int_eq(smmap_cursor_use(hole, 0, 1), 1);
+	smmap_cursor_close(hole);
+	stop();
+	ck_assert_int_eq(umount2("small", MNT_DETACH), 0);
 }
 END_TEST
 
@@ -644,7 +686,7 @@ int main(void)
 {
 	Suite *suite = suite_create("guard");
 
-	HARNESS_CASE(suite, "zeros", test_zeros, test_who_is_told, test_copies, test_copies_where_it_is_blocked, test_assign,
+	HARNESS_CASE(suite, "zeros", test_zeros, test_hole_on_a_full_disk, test_who_is_told, test_copies, test_copies_where_it_is_blocked, test_assign,
 		     test_blanked_before_stale, test_read_errors);
 	HARNESS_CASE(suite, "signals", test_handler_before, test_handler_with_information_before, test_sent_signals, test_no_handler_before);
 	HARNESS_CASE(suite, "clients", test_threads_and_clients, test_orphan, test_fork);
