@@ -207,13 +207,18 @@ static void leave_address_space(int64_t bytes)
 	ck_assert_int_eq(prlimit(server.pid, RLIMIT_AS, &limit, NULL), 0);
 }
 
-static void start_large(void)
+static void make_large(void)
 {
 	int fd = open("large", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
 
 	ck_assert_int_ge(fd, 0);
 	ck_assert_int_eq(ftruncate(fd, (off_t)(64 * LARGE)), 0);
 	close(fd);
+}
+
+static void start_large(void)
+{
+	make_large();
 	harness_start(&server, "--window-size=8M", "--max-memory=4G", NULL);
 }
 
@@ -265,6 +270,29 @@ START_TEST(test_address_space)
 		ck_assert_int_eq(smmap_cursor_use(cursor, i * LARGE, 1), 1);
 	smmap_cursor_close(cursor);
 	smmap_client_close(another);
+	assert_lives(&observer);
+	raw_close(&observer);
+	harness_stop(&server);
+}
+END_TEST
+
+/* The same from the start, with ulimit: the server comes up, has less than its limits say, and lives. */
+START_TEST(test_little_address_space)
+{
+	struct smmap_cursor *cursor;
+	struct smmap_client *client;
+	struct raw observer;
+
+	make_large();
+	start_below("ulimit -v 131072; exec", "--window-size=8M", "--max-memory=4G");
+	raw_start(&observer, &server, "observer");
+	ck_assert_int_eq(open_client(&client, RAW_LONG_MS), 0);
+	ck_assert_int_eq(smmap_cursor_open(&cursor, client, "large", 0), 0);
+	for (uint64_t i = 0; i < 64; i++)
+		ck_assert_int_eq(smmap_cursor_use(cursor, i * LARGE, 1), 1);
+	ck_assert_uint_lt(raw_summary(&observer).memory_bytes, UINT64_C(128) << 20);
+	smmap_cursor_close(cursor);
+	smmap_client_close(client);
 	assert_lives(&observer);
 	raw_close(&observer);
 	harness_stop(&server);
@@ -454,7 +482,7 @@ int main(void)
 	Suite *suite = suite_create("exhaustion");
 
 	HARNESS_CASE(suite, "descriptors", test_few_descriptors, test_no_descriptor);
-	HARNESS_CASE(suite, "maps", test_few_maps, test_address_space);
+	HARNESS_CASE(suite, "maps", test_few_maps, test_address_space, test_little_address_space);
 	HARNESS_CASE(suite, "threads", test_no_thread_in_client, test_no_process_in_server);
 	return harness_run(suite);
 }
