@@ -18,6 +18,7 @@ struct raw observer, subject, other;
 uint64_t subject_file;
 
 static struct allocated baseline;
+static int n_descriptors; /* of the server, with nobody but the observer */
 
 /* ---- the server ---- */
 
@@ -89,6 +90,7 @@ void scarce_start(void)
 	ck_assert_int_eq((int)read(pipes[0], &byte, 1), 1);
 	close(pipes[0]);
 	raw_start(&observer, &harness, "observer");
+	n_descriptors = raw_server_descriptors(&observer, &harness);
 	harness_make_file("a", 4 * WINDOW);
 	harness_make_file("b", 4 * WINDOW);
 	harness_make_file("c", WINDOW);
@@ -166,6 +168,10 @@ void scarce_assert_nothing_left(const char *name, uint64_t number)
 		      (intmax_t)(now.blocks - baseline.blocks));
 	ck_assert_msg(now.mapped_bytes <= baseline.mapped_bytes, "%s, allocation %ju: %jd bytes are left mapped", name,
 		      (uintmax_t)number, (intmax_t)(now.mapped_bytes - baseline.mapped_bytes));
+	for (int i = 0; i < RAW_PATIENCE_MS && raw_server_descriptors(&observer, &harness) > n_descriptors; i++)
+		ck_assert_int_ge(poll(NULL, 0, 1), 0);
+	ck_assert_msg(raw_server_descriptors(&observer, &harness) <= n_descriptors, "%s, allocation %ju: a descriptor is left", name,
+		      (uintmax_t)number);
 	/* The first of them may have been counted too early. */
 	baseline = now;
 }
