@@ -22,6 +22,7 @@ static struct smmap_client *client;
 static struct smmap_cursor *cursor, *another;
 static struct smmap_buffer *buffer;
 static char bytes[SIZE];
+static uint32_t guarded; /* SMMAP_GUARD_SIGBUS, or nothing */
 
 /* ---- calls ---- */
 
@@ -31,7 +32,7 @@ static const char *const options[] = {"--window-size=64K", "--max-memory=256K", 
 static int open_client_with(uint32_t flags, uint64_t max_mapped)
 {
 	const struct smmap_client_options wanted = {
-		.socket = server.socket, .flags = flags, .max_mapped = max_mapped, .deadline_ms = RAW_PATIENCE_MS,
+		.socket = server.socket, .flags = flags | guarded, .max_mapped = max_mapped, .deadline_ms = RAW_PATIENCE_MS,
 	};
 
 	return smmap_client_open(&client, &wanted);
@@ -368,13 +369,56 @@ static void go_through(const struct situation *situation)
 	printf("%s: each of %ju allocations has failed\n", situation->name, (uintmax_t)number - 2);
 }
 
-START_TEST(test_calls)
+/*
+ * A guard is never freed, but handed on: there are as many as a client ever has connections at once. While the first of them is made each
+ * allocation fails, too.
+ */
+static void make_guards(void)
+{
+	struct smmap_client *clients[4];
+	uint64_t number = 1;
+	bool failed;
+	int r;
+
+	allocation_watch();
+	do {
+		allocation_fail(number++);
+		r = open_client();
+		failed = allocation_end();
+		ck_assert_msg(r == 0 || (failed && r == -ENOMEM), "allocation %ju: error %d", (uintmax_t)number - 1, r);
+		smmap_client_close(take_ptr(client));
+	} while (failed);
+	allocation_ignore();
+	for (unsigned i = 0; i < 4; i++) {
+		ck_assert_int_eq(open_client(), 0);
+		clients[i] = take_ptr(client);
+	}
+	for (unsigned i = 0; i < 4; i++)
+		smmap_client_close(clients[i]);
+}
+
+static void go_through_all(void)
 {
 	harness_start(&server, options[0], options[1], NULL);
 	harness_make_file("file", SIZE);
 	for (size_t i = 0; i < sizeof(situations) / sizeof(situations[0]); i++)
 		go_through(&situations[i]);
 	harness_stop(&server);
+}
+
+START_TEST(test_calls)
+{
+	go_through_all();
+}
+END_TEST
+
+START_TEST(test_calls_with_guard)
+{
+	guarded = SMMAP_GUARD_SIGBUS;
+	harness_start(&server, options[0], options[1], NULL);
+	make_guards();
+	harness_stop(&server);
+	go_through_all();
 }
 END_TEST
 
@@ -384,7 +428,7 @@ Suite *suite(void)
 {
 	Suite *s = suite_create("allocation in the client");
 
-	HARNESS_CASE(s, "calls", test_calls);
+	HARNESS_CASE(s, "calls", test_calls, test_calls_with_guard);
 	return s;
 }
 
