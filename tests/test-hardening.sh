@@ -4,7 +4,7 @@
 # Whether the program and the library are built as what strangers talk to should be. Each check prints one line; all are made, also after
 # one that failed.
 
-: "${SMMAPD:?is set by make check}" "${TOP_BUILDDIR:?is set by make check}"
+: "${SMMAPD:?is set by make check}" "${TOP_BUILDDIR:?is set by make check}" "${CC:?is set by make check}"
 LC_ALL=C
 export LC_ALL
 
@@ -58,5 +58,31 @@ for file in "$SMMAPD" "$library"; do
 		*) has 'libc checks buffers' "$file" --dyn-syms ' __[a-z]+_chk(@|$)' ;;
 	esac
 done
+
+# The functions that check have the same names at each level.
+# shellcheck disable=SC2086 # CFLAGS are several words
+case " $CFLAGS " in
+	*_FORTIFY_SOURCE*) echo 'skipped: at which level libc checks buffers: CFLAGS says that' ;;
+	*)
+		if [ -z "$optimised" ] || [ "$optimised" = -O0 ] || ! grep -q '^smmap_cv_fortify_3=yes$' "$TOP_BUILDDIR/config.log"; then
+			echo 'skipped: libc checks buffers at level 3: here it can not'
+		elif printf '#include "config.h"\nlevel = _FORTIFY_SOURCE\n' | $CC $CFLAGS -I "$TOP_BUILDDIR" -E - | grep -q '^level = 3$'; then
+			echo 'ok: libc checks buffers at level 3'
+		else
+			echo 'FAILED: libc checks buffers, but not at level 3'
+			failed=1
+		fi
+		;;
+esac
+
+# What is linked is only marked where all of libc's own beginning of a program is: so the objects are looked at.
+case "$(readelf --file-header "$library") $CFLAGS" in
+	*-fcf-protection*) echo 'skipped: where jumps may go to is marked: CFLAGS says that' ;;
+	*X86-64*)
+		for object in "$TOP_BUILDDIR"/proto/.libs/*.o "$TOP_BUILDDIR"/client/.libs/*.o; do
+			has 'where jumps may go to is marked' "$object" --notes 'x86 feature: .*IBT, SHSTK'
+		done
+		;;
+esac
 
 exit $failed
