@@ -272,6 +272,46 @@ START_TEST(test_end)
 }
 END_TEST
 
+/* Many of two users, in no other's way: as the service manager sees it, who waits only so long (TimeoutStopSec= of the unit). */
+START_TEST(test_end_of_many)
+{
+	struct raw raw[2];
+	uint64_t began_ns;
+	int fds[100];
+
+	if (!start(NULL))
+		return;
+	ck_assert_int_eq(chmod(".", 0755), 0);
+	raw_start(&raw[0], &server, "hung");
+	ck_assert_int_eq(seteuid(OTHER_UID), 0);
+	raw_start(&raw[1], &server, "hung, too");
+	ck_assert_int_eq(seteuid(0), 0);
+	for (int i = 0; i < 100; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "file%d", i);
+		fds[i] = open_hung(&hung, name);
+	}
+	for (int i = 0; i < 2; i++)
+		raw_open_as(&raw[i], fds[i], "first");
+	fuse_hang(&hung);
+	/* What comes a second time is to be closed, which hangs. */
+	for (int i = 0; i < 200; i++)
+		raw_open_as(&raw[i % 2], fds[i % 100], "file");
+	ck_assert_uint_ge(raw_summary(&honest).closing, 50);
+	began_ns = now_ns();
+	harness_stop(&server);
+	ck_assert_uint_lt(now_ns() - began_ns, UINT64_C(10) * 1000000000);
+	for (int i = 0; i < 2; i++)
+		raw_close(&raw[i]);
+	raw_close(&honest);
+
+	fuse_go_on(&hung);
+	close_all(fds, 100);
+	fuse_stop(&hung);
+}
+END_TEST
+
 static void send_byte(int fd)
 {
 	ck_assert_int_eq(write(fd, "", 1), 1);
@@ -774,7 +814,7 @@ Suite *suite(void)
 {
 	Suite *s = suite_create("errands");
 
-	HARNESS_CASE(s, "errands", test_read, test_hang, test_end, test_kill, test_unknown, test_volume_of_many,
+	HARNESS_CASE(s, "errands", test_read, test_hang, test_end, test_end_of_many, test_kill, test_unknown, test_volume_of_many,
 		     test_end_at_close, test_backlog, test_many, test_time, test_killed_runner);
 	if (geteuid() == 0)
 		HARNESS_CASE(s, "another user", test_turned_away, test_many_waiting, test_full_packet, test_held);
