@@ -34,6 +34,7 @@
 
 /* What a call takes at most past its deadline: the second for a server that does not answer, and much for a slow machine. */
 #define LATE_MS 20000
+#define SOON_MS 1200 /* what the best of a few takes */
 
 static const char *const options[] = {"--window-size=4K", "--max-memory=64K", NULL};
 
@@ -83,6 +84,20 @@ static void assert_fails_at_deadline(struct smmap_cursor *cursor, uint64_t windo
 	ck_assert_int_eq(stand_on(cursor, window), -ENOTCONN);
 	ck_assert_uint_ge(clock_ms() - began_ms, DEADLINE_MS);
 	ck_assert_uint_le(clock_ms() - began_ms, DEADLINE_MS + LATE_MS);
+}
+
+/* On a busy machine some are late, but not all. */
+static void assert_fails_soon_after_deadline(struct smmap_cursor *cursor, uint64_t window)
+{
+	uint64_t least_ms = UINT64_MAX;
+
+	for (int i = 0; i < 5; i++) {
+		uint64_t began_ms = clock_ms();
+
+		assert_fails_at_deadline(cursor, window);
+		least_ms = min_u64(least_ms, clock_ms() - began_ms);
+	}
+	ck_assert_uint_le(least_ms, DEADLINE_MS + SOON_MS);
 }
 
 static uint64_t count_handles(void)
@@ -159,8 +174,7 @@ START_TEST(test_stopped_server)
 	open_client(0, DEADLINE_MS);
 	cursor = open_cursor("file");
 	ck_assert_int_eq(kill(server.pid, SIGSTOP), 0);
-	assert_fails_at_deadline(cursor, 0);
-	assert_fails_at_deadline(cursor, 0);
+	assert_fails_soon_after_deadline(cursor, 0);
 	began_ms = clock_ms();
 	ck_assert_int_eq(smmap_client_open(&another, &of_client), -ETIMEDOUT);
 	ck_assert_uint_ge(clock_ms() - began_ms, DEADLINE_MS);
