@@ -9,6 +9,7 @@
 
 #include <check.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -24,6 +25,9 @@ void harness_add_case(Suite *suite, const char *name, const TTest *const *tests,
 
 /* Runs a suite; the exit status of the test program. */
 int harness_run(Suite *suite);
+
+/* Whether this is root; a test that takes that is skipped else, which is said here. */
+bool harness_is_root(void);
 
 /* How many descriptors this process has open. */
 int harness_count_descriptors(void);
