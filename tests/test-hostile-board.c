@@ -223,7 +223,8 @@ static void write_without_pause(struct tally *tally)
 		seeds[i] = harness_random();
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, scribble, &seeds[i]), 0);
 	}
-	for (unsigned i = 0; i < HOSTILE_TIMES(SCRIBBLES); i++) {
+	/* What is written does not let everything be recalled: it takes as long as it takes until something was. */
+	for (unsigned i = 0; i < HOSTILE_TIMES(SCRIBBLES) || !heard; i++) {
 		take_leases();
 		heard += await_evictions(ROUND * EVICTIONS);
 		ck_assert_uint_le(raw_summary(&hostile_observer).memory_bytes, HOSTILE_MEMORY);
@@ -232,7 +233,6 @@ static void write_without_pause(struct tally *tally)
 	atomic_store(&stop, true);
 	for (unsigned i = 0; i < WRITERS; i++)
 		pthread_join(threads[i], NULL);
-	ck_assert_uint_gt(heard, 0);
 	raw_close(&villain);
 	tally->times += atomic_load(&n_written);
 }
