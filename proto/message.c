@@ -95,9 +95,9 @@ int message_decode(struct message *message, const void *bytes, size_t n_bytes)
 	return 0;
 }
 
-int message_errno(const struct message_error *error)
+int message_errno(const struct message_error *refusal)
 {
-	return error->error && error->error < 4096 ? -(int)error->error : -EPROTO;
+	return refusal->error && refusal->error < 4096 ? -(int)refusal->error : -EPROTO;
 }
 
 size_t message_descriptors(const struct message *message)

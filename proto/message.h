@@ -163,7 +163,7 @@ int message_encode(const struct message *message, void *bytes, size_t size);
 int message_decode(struct message *message, const void *bytes, size_t n_bytes);
 
 /* What an error answers, as a negative errno value; -EPROTO if its number is none. */
-int message_errno(const struct message_error *error);
+int message_errno(const struct message_error *refusal);
 
 /* How many descriptors a message of this type has to come with. A lease has none where its length is 0. */
 size_t message_descriptors(const struct message *message);
