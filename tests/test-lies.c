@@ -22,6 +22,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -42,8 +43,8 @@ struct liar {
 	struct board board;
 	struct pulse *pulse;
 	bool taken[N_SLOTS];
-	int n_connections;
-	uint64_t n_leases; /* asked for, on all connections */
+	atomic_int n_connections;
+	atomic_uint n_leases; /* asked for, on all connections */
 	pthread_t thread;
 
 	struct message_welcome welcome; /* the lie about itself, if not the truth */

@@ -10,10 +10,7 @@
 /* On it each opening is a file of its own, so that one file will do for many. */
 static struct volume remote = {.refs = 1, .weak = true};
 
-/* They have no runner: whatever they close hangs. */
-static struct errands errands = {.runners = {.socket = -1, .theirs = -1}};
-
-/* Each user is another one. */
+/* Each user is another one, and no runner is asked for anything: whatever is closed hangs. */
 static void start_remote(uint64_t handles)
 {
 	struct rlimit descriptors;
@@ -23,7 +20,7 @@ static void start_remote(uint64_t handles)
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &descriptors), 0);
 	start(MANY * WINDOW, handles, MANY);
 	registry.limits.quota.files = MANY * MANY;
-	registry.errands = &errands;
+	errands_stop(&errands);
 	become(other, 1001);
 	become(third, 1002);
 	harness_make_file("remote", 4 * WINDOW);
