@@ -51,7 +51,7 @@ until_true() {
 }
 
 as() { # USER COMMAND...
-	setpriv --reuid="$1" --regid="$1" --init-groups env --chdir="/home/$1" HOME="/home/$1" timeout 300 "${@:2}"
+	setpriv --reuid="$1" --regid="$1" --init-groups env --chdir="/home/$1" HOME="/home/$1" timeout 900 "${@:2}"
 }
 
 main_pid() { systemctl show --property=MainPID --value smmapd.service; }
