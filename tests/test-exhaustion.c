@@ -283,6 +283,10 @@ START_TEST(test_little_address_space)
 	struct smmap_client *client;
 	struct raw observer;
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	puts("skipped: the sanitizer needs more address space than that");
+	return;
+#endif
 	make_large();
 	start_below("ulimit -v 131072; exec", "--window-size=8M", "--max-memory=4G");
 	raw_start(&observer, &server, "observer");
