@@ -19,7 +19,6 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 
 static int reach_server(struct connection *connection, const char *path)
 {
@@ -55,16 +54,6 @@ static void complain_of_version(struct connection *connection, uint32_t version)
 		 version, PROTOCOL_VERSION);
 }
 
-/* Whether it can be a bell: closing another kind of descriptor may be to wait, for a child at a fork too. */
-static bool is_bell(int fd)
-{
-	int domain, type;
-	socklen_t length = sizeof(int);
-
-	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_UNIX &&
-	       getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_SEQPACKET;
-}
-
 /* Takes the three descriptors of a welcome; board and pulse, which are memory, are closed once they are mapped. */
 static int enter(struct connection *connection, const struct message_welcome *welcome, int *descriptors, bool guarded)
 {
@@ -74,7 +63,10 @@ static int enter(struct connection *connection, const struct message_welcome *we
 		complain_of_version(connection, welcome->version);
 		return -EPROTO;
 	}
-	if (welcome->window_bytes < page_size() || welcome->window_bytes & (welcome->window_bytes - 1) || !is_bell(descriptors[2]))
+	if (welcome->window_bytes < page_size() || welcome->window_bytes & (welcome->window_bytes - 1))
+		return -EPROTO;
+	/* Closing another kind of descriptor than a bell may be to wait, for a child at a fork too. */
+	if (!channel_is_one(descriptors[2]))
 		return -EPROTO;
 	connection->server = *welcome;
 	r = board_attach(&connection->board, welcome->n_slots, descriptors[0]);

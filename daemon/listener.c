@@ -173,12 +173,10 @@ int listener_open(struct listener *listener, const char *path, char *complaint, 
 /* Whether @fd is what clients of ours connect to. */
 static bool is_listening(int fd)
 {
-	int domain, type, listens;
 	socklen_t length = sizeof(int);
+	int listens;
 
-	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_UNIX &&
-	       getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_SEQPACKET &&
-	       getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) == 0 && listens;
+	return channel_is_one(fd) && getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) == 0 && listens;
 }
 
 int listener_adopt(struct listener *listener, int *fd, char *complaint, size_t size)

@@ -129,6 +129,15 @@ bool channel_takes_descriptors(int socket)
 	return getsockopt(socket, SOL_SOCKET, SO_PASSRIGHTS, &value, &length) < 0 || value;
 }
 
+bool channel_is_one(int fd)
+{
+	socklen_t length = sizeof(int);
+	int domain, type;
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_UNIX &&
+	       getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_SEQPACKET;
+}
+
 int channel_wait(int socket, short events, int timeout_ms)
 {
 	struct pollfd pollfd = {.fd = socket, .events = events};

@@ -55,6 +55,9 @@ int channel_receive_bytes(int socket, void *bytes, size_t size);
 void channel_take_descriptors(int socket, bool wanted);
 bool channel_takes_descriptors(int socket);
 
+/* Whether a descriptor is a socket of the kind that channels are. */
+bool channel_is_one(int fd);
+
 /* Waits until @socket is ready for @events of poll(2), for @timeout_ms (-1: for ever). 1 if it is, 0 if not; -errno. */
 int channel_wait(int socket, short events, int timeout_ms);
 
