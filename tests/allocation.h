@@ -9,11 +9,12 @@
  * The counts are in memory that is shared with the children of the process: a test can watch a server that it has forked.
  */
 
+#include <check.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-/* False where a sanitizer has an allocator of its own: then there is nothing to test. */
-bool allocation_is_ours(void);
+/* Runs the tests of a program: its exit status. Where a sanitizer has an allocator of its own there is nothing to test: that of a skip. */
+int allocation_run(Suite *(*suite)(void));
 
 /* From now on the allocations of this process are watched, and may fail; others' are not. */
 void allocation_watch(void);

@@ -137,9 +137,5 @@ Suite *suite(void)
 
 int main(void)
 {
-	if (!allocation_is_ours()) {
-		puts("skipped: a sanitizer has an allocator of its own");
-		return 77;
-	}
-	return harness_run(suite());
+	return allocation_run(suite);
 }
