@@ -112,12 +112,13 @@ static struct file *file_to_close(struct registry *registry)
 /* Closes files until no more than @most are open, as far as that goes in this turn. Whether it did. */
 static bool close_files(struct registry *registry, uint64_t most)
 {
+	uint64_t n_closing = remote_count_closing(registry, NULL);
 	struct need nothing = {0};
 	struct region *region;
 	struct file *file;
 
 	/* Where errands are closing files, or files are losing their last regions, there are handles on their way. */
-	while (registry->usage.handles > most && remote_count_closing(registry, NULL) < registry->usage.handles - most) {
+	while (registry->usage.handles > most && n_closing < registry->usage.handles - most) {
 		file = file_to_close(registry);
 		if (file && !registry->looks) {
 			registry->cut_short = true;
@@ -125,13 +126,13 @@ static bool close_files(struct registry *registry, uint64_t most)
 		}
 		if (file) {
 			look_longer(registry, 1);
-			file_free(registry, file);
+			n_closing += !file_free(registry, file);
 			continue;
 		}
 		if (!look_on(registry, &registry->pass, registry->order.n))
 			break;
 		region = look_at_oldest(registry, &nothing);
-		if (region && registry->n_emptying + remote_count_closing(registry, NULL) >= registry->usage.handles - most)
+		if (region && registry->n_emptying + n_closing >= registry->usage.handles - most)
 			break;
 		if (region)
 			evict(registry, region);

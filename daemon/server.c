@@ -245,12 +245,15 @@ static void on_second(uv_timer_t *timer)
 static void on_errands_done(uv_poll_t *poll, int status, int events)
 {
 	struct server *server = poll->data;
+	uint64_t handles = server->registry.usage.handles;
 
 	(void)status;
 	(void)events;
 	server_wake(server);
 	errands_end_done(&server->errands, &server->registry);
-	registry_close_idle_remote(&server->registry);
+	/* Where a file was closed there may be room for the errand of another. */
+	if (server->registry.usage.handles < handles)
+		registry_close_idle_remote(&server->registry);
 	server->look_again = true;
 	server_settle(server);
 }

@@ -51,7 +51,7 @@ static bool serve_one(struct server *server, struct account *account)
 	DL_FOREACH_SAFE(account->waiting, request, next)
 	{
 		bool *waits_already = &waits[request->message.type], is_first = !*waits_already && !request_waits_aside(request);
-		bool is_next = !is_first && !last && tries, is_late = server->registry.now_ms >= request->deadline_ms;
+		bool is_next = !is_first && !last && tries, is_due = server->registry.now_ms >= request->deadline_ms;
 
 		if (request == last)
 			last = NULL;
@@ -59,7 +59,7 @@ static bool serve_one(struct server *server, struct account *account)
 			account->tried = request;
 			tries--;
 		}
-		if (!(is_first || is_next || is_late) || !flow_takes_answer(peer_of_client(request->client)))
+		if (!(is_first || is_next || is_due) || !flow_takes_answer(peer_of_client(request->client)))
 			continue;
 		if (retry(server, request, !*waits_already, !is_first && !is_next))
 			return true;
