@@ -211,9 +211,13 @@ static void send_packet(struct puppet *puppet, const uint8_t *bytes, size_t n_by
 
 static void enter(struct puppet *puppet, const struct message_welcome *welcome)
 {
+	/* The map that is to fail is one of the server's. */
+	bool fails = world_fail_map(false);
+
 	require(!puppet->greeted);
 	require(board_attach(&puppet->board, welcome->n_slots, packet.descriptors[0]) == 0);
 	require(pulse_attach(&puppet->pulse, packet.descriptors[1]) == 0);
+	world_fail_map(fails);
 	puppet->bell = take_fd(&packet.descriptors[2]);
 	puppet->greeted = true;
 	puppet->serial = server.registry.next_serial - 1;
@@ -363,7 +367,7 @@ static void later(struct puppet *puppet, unsigned argument)
 	if (argument < STEP_HEAR)
 		world_wait_ms(waits_ms[argument]);
 	else if (argument == STEP_FAIL)
-		world_fail_map();
+		world_fail_map(true);
 	else if (puppet->socket >= 0 && !hear(puppet))
 		leave(puppet);
 }

@@ -12,7 +12,6 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -126,9 +125,12 @@ void *mremap(void *address, size_t length, size_t new_length, int flags, ...)
 	return map;
 }
 
-void world_fail_map(void)
+bool world_fail_map(bool fails)
 {
-	map_fails = true;
+	bool failed = map_fails;
+
+	map_fails = fails;
+	return failed;
 }
 
 int64_t world_mapped_bytes(void)

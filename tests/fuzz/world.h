@@ -10,6 +10,7 @@
 #include "tests/fuzz/steps.h"
 
 #include <poll.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -23,8 +24,8 @@ void world_wait_ms(uint64_t ms);
 /* Who connects from now on. */
 void world_become(uid_t uid);
 
-/* Has the next mmap(2) fail. */
-void world_fail_map(void);
+/* Has the next mmap(2) fail, or no longer; returns what was so before. */
+bool world_fail_map(bool fails);
 
 /* Gives the file of this number another size, or deletes it (STEP_DELETE). */
 void world_change_file(unsigned file, unsigned change);
