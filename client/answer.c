@@ -155,7 +155,7 @@ static int take_lease(struct connection *connection, const struct message_leased
 	int r = -ETIMEDOUT;
 
 	/* Before it is said that these are unmapped nobody else gets what is new in the lease. */
-	connection_unmap(connection, &leased->victims);
+	connection_unmap_victims(connection, &leased->victims);
 	if (!leased->length)
 		return 0;
 	if (is_mapped(connection, leased->lease.slot))

@@ -320,20 +320,37 @@ void connection_discard(struct connection *connection, struct discards *discards
 	discards->slots.n = 0;
 }
 
+/* Takes those out that the server has taken back. */
+static void take_back(struct connection *connection, const struct slot_list *slots, struct discards *discards)
+{
+	discards->slots.n = 0;
+	pthread_mutex_lock(&connection->lock);
+	for (uint32_t i = 0; i < slots->n; i++)
+		lease_table_take(&connection->leases, &slots->refs[i], discards);
+	pthread_mutex_unlock(&connection->lock);
+}
+
 uint32_t connection_unmap(struct connection *connection, const struct slot_list *slots)
 {
 	struct discards discards;
 	uint32_t n;
 
-	discards.slots.n = 0;
-	pthread_mutex_lock(&connection->lock);
-	for (uint32_t i = 0; i < slots->n; i++)
-		lease_table_take(&connection->leases, &slots->refs[i], &discards);
-	pthread_mutex_unlock(&connection->lock);
-
+	take_back(connection, slots, &discards);
 	n = discards.slots.n;
 	connection_discard(connection, &discards);
 	return n;
+}
+
+void connection_unmap_victims(struct connection *connection, const struct slot_list *victims)
+{
+	struct discards discards;
+
+	take_back(connection, victims, &discards);
+	discards_unmap(&discards);
+	for (uint32_t i = 0; i < discards.slots.n; i++)
+		board_mark_unmapped(slot_of(connection, discards.slots.refs[i].slot));
+	if (discards.slots.n && pulse_waits(connection->pulse))
+		connection_release(connection, &discards.slots);
 }
 
 void connection_trim(struct connection *connection, uint64_t bytes, uint32_t n)

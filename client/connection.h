@@ -128,6 +128,9 @@ void connection_discard(struct connection *connection, struct discards *discards
 /* Unmaps those leases that the server has taken back and that are still here, and tells it. The number of them. */
 uint32_t connection_unmap(struct connection *connection, const struct slot_list *slots);
 
+/* The same for those that an answer has named: where nobody waits for them, that is only marked on the board. */
+void connection_unmap_victims(struct connection *connection, const struct slot_list *victims);
+
 /* Lets go of idle leases until at most @bytes in @n leases are mapped. */
 void connection_trim(struct connection *connection, uint64_t bytes, uint32_t n);
 

@@ -44,6 +44,7 @@ struct client {
 
 	struct client_file *files;
 	struct lease *untold; /* recalled, and not on the bell yet */
+	struct lease *named;  /* recalled, and named in answers: these it may mark as unmapped, instead of saying so */
 
 	struct client *prev, *next; /* registry->clients */
 };

@@ -147,6 +147,8 @@ void lease_end(struct registry *registry, struct lease *lease)
 		DL_DELETE2(lease->file->leases, lease, prev_of_file, next_of_file);
 	if (lease->recalled && !lease->told)
 		lease_tell(registry, lease);
+	if (lease->named)
+		DL_DELETE2(lease->client->named, lease, prev_of_client, next_of_client);
 	for (uint64_t i = 0; i < lease->n_holds; i++)
 		if (lease->holds[i].share)
 			lease_give_up(registry, &lease->holds[i]);
@@ -180,7 +182,7 @@ bool lease_recall(struct registry *registry, struct lease *lease)
 	DL_APPEND(registry->recalled, lease);
 	if (!registry->in_time)
 		registry->in_time = lease;
-	DL_APPEND2(lease->client->untold, lease, prev_untold, next_untold);
+	DL_APPEND2(lease->client->untold, lease, prev_of_client, next_of_client);
 	registry->n_untold++;
 	return true;
 }
@@ -189,7 +191,7 @@ void lease_tell(struct registry *registry, struct lease *lease)
 {
 	lease->told = true;
 	registry->n_untold--;
-	DL_DELETE2(lease->client->untold, lease, prev_untold, next_untold);
+	DL_DELETE2(lease->client->untold, lease, prev_of_client, next_of_client);
 }
 
 void lease_be_late(struct registry *registry, struct lease *lease)
@@ -210,6 +212,8 @@ void lease_be_late(struct registry *registry, struct lease *lease)
 void lease_bequeath(struct registry *registry, struct lease *lease, struct lease *heir)
 {
 	lease_tell(registry, lease);
+	lease->named = true;
+	DL_APPEND2(lease->client->named, lease, prev_of_client, next_of_client);
 	disinherit(registry, lease);
 	lease->heir = heir;
 	heir->n_awaited++;
@@ -221,6 +225,11 @@ void lease_cut(struct registry *registry, struct lease *lease, uint64_t file_siz
 		return;
 	board_mark_stale(slot_of(lease));
 	lease_recall(registry, lease);
+}
+
+bool lease_is_unmapped(const struct lease *lease)
+{
+	return board_is_unmapped(slot_of(lease));
 }
 
 bool lease_is_pinned(const struct lease *lease)

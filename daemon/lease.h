@@ -48,7 +48,8 @@ struct lease {
 	uint64_t recalled_tick;
 	bool late; /* its client has had time to unmap it, and has not */
 	struct lease *prev, *next;               /* registry->recalled, if it is */
-	struct lease *prev_untold, *next_untold; /* client->untold, if it is recalled and not told */
+	bool named; /* in an answer */
+	struct lease *prev_of_client, *next_of_client; /* client->untold, if it is recalled and not told; client->named, if it is named */
 
 	uint64_t n_awaited;  /* leases that the client has to unmap before this one */
 	uint64_t excess_bytes, excess_maps; /* of what was given up for it, what it does not need: counted until these are unmapped */
@@ -94,6 +95,9 @@ void lease_bequeath(struct registry *registry, struct lease *lease, struct lease
 
 /* Marks it stale if it reaches past @file_size, and takes it back, now or when its pins have ended. */
 void lease_cut(struct registry *registry, struct lease *lease, uint64_t file_size);
+
+/* Whether its client says on the board that it has unmapped it. */
+bool lease_is_unmapped(const struct lease *lease);
 
 bool lease_is_pinned(const struct lease *lease);
 

@@ -131,7 +131,7 @@ void peer_ring(struct peer *peer)
 		struct lease *lease;
 		int length;
 
-		DL_FOREACH2(peer->client.untold, lease, next_untold)
+		DL_FOREACH2(peer->client.untold, lease, next_of_client)
 		{
 			if (slots->n == MESSAGE_MAX_SLOTS)
 				break;
@@ -154,6 +154,7 @@ static void take_request(struct peer *peer, const struct message *message, int *
 	struct request request;
 	int r;
 
+	registry_look_for_marks(&server->registry, &peer->client);
 	request_init(&request, &peer->client, message, fd, server->registry.now_ms);
 	request.arrived_ns = uv_hrtime();
 	r = request_run(&request, &server->registry, &server->report, !queue_first(peer->account, message->type), answer);

@@ -8,12 +8,14 @@
 #include "daemon/file.h"
 #include "daemon/label.h"
 #include "daemon/lease.h"
+#include "daemon/look.h"
 #include "daemon/region.h"
 #include "daemon/remote.h"
 #include "daemon/volume.h"
 #include "daemon/room.h"
 #include "daemon/share.h"
 #include "daemon/writers.h"
+#include "proto/message.h"
 #include "proto/pulse.h"
 #include "proto/util.h"
 
@@ -47,13 +49,6 @@ void registry_begin_turn(struct registry *registry)
 {
 	registry->looks = LOOKS_IN_A_TURN;
 	registry->cut_short = false;
-}
-
-void registry_tick(struct registry *registry)
-{
-	registry->ticks++;
-	while (registry->in_time && registry->ticks - registry->in_time->recalled_tick >= REGISTRY_LATE_TICKS)
-		lease_be_late(registry, registry->in_time);
 }
 
 void registry_deinit(struct registry *registry)
@@ -276,6 +271,51 @@ bool registry_release(struct registry *registry, struct client *client, const st
 		return false;
 	end_lease(registry, lease);
 	return true;
+}
+
+/*
+ * An honest client unmaps in the order in which leases were named to it, but for threads that overtake each other. A liar's marks are looked
+ * at no longer than those of one answer.
+ */
+void registry_look_for_marks(struct registry *registry, struct client *client)
+{
+	struct lease *lease, *next;
+	unsigned n = 0;
+
+	DL_FOREACH_SAFE2(client->named, lease, next, next_of_client)
+	{
+		if (n++ == MESSAGE_MAX_SLOTS)
+			break;
+		if (lease_is_unmapped(lease))
+			end_lease(registry, lease);
+	}
+	look_longer(registry, n);
+}
+
+static void look_for_all_marks(struct registry *registry)
+{
+	struct client *client;
+
+	DL_FOREACH(registry->clients, client)
+		registry_look_for_marks(registry, client);
+}
+
+void registry_tick(struct registry *registry)
+{
+	registry->ticks++;
+	look_for_all_marks(registry);
+	while (registry->in_time && registry->ticks - registry->in_time->recalled_tick >= REGISTRY_LATE_TICKS)
+		lease_be_late(registry, registry->in_time);
+}
+
+void registry_set_waits(struct registry *registry, bool waits)
+{
+	if (waits == registry->waits)
+		return;
+	registry->waits = waits;
+	pulse_set_waits(registry->pulse, waits);
+	if (waits)
+		look_for_all_marks(registry);
 }
 
 void registry_add_client(struct registry *registry, struct client *client)

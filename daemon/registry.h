@@ -72,6 +72,7 @@ struct registry {
 	uint64_t looks;    /* at what might be evicted, or is counted, that are left for this turn */
 	bool cut_short;    /* there were too few: what waits has to be tried again soon */
 	uint64_t releases; /* grows with whatever may have made room */
+	bool waits;        /* as on the pulse */
 
 	struct file *by_id;
 	struct file *by_identity;
@@ -166,6 +167,12 @@ int registry_lease(struct registry *registry, struct client *client, const struc
 
 /* The client has unmapped a lease. False if it has no such lease. */
 bool registry_release(struct registry *registry, struct client *client, const struct slot_ref *ref);
+
+/* Looks at the board for leases that were named to @client and that it has marked as unmapped: these have ended. */
+void registry_look_for_marks(struct registry *registry, struct client *client);
+
+/* Has it known whether anybody waits, and where that is new, looks at all boards for marks: from then on it is said. */
+void registry_set_waits(struct registry *registry, bool waits);
 
 /*
  * Evicts all regions that nothing pins, of the files that @client may see and whose label is @path or below it (NULL: of all). Adds

@@ -272,7 +272,7 @@ static void name_victims(const struct client *client, const struct need *need, s
 {
 	const struct lease *lease = client->untold;
 
-	for (uint32_t n = 0; lease && n < MESSAGE_MAX_SLOTS; lease = lease->next_untold, n++)
+	for (uint32_t n = 0; lease && n < MESSAGE_MAX_SLOTS; lease = lease->next_of_client, n++)
 		for (uint64_t i = 0; i < lease->n_holds; i++) {
 			struct share *share = lease->holds[i].share;
 
@@ -299,7 +299,7 @@ bool room_fits_without(const struct registry *registry, struct client *client, c
 	struct gone gone = {0};
 
 	name_victims(client, need, &gone);
-	DL_FOREACH2(client->untold, lease, next_untold)
+	DL_FOREACH2(client->untold, lease, next_of_client)
 		forget_names(lease);
 	return fits_if_gone(registry, need, &gone);
 }
@@ -320,7 +320,7 @@ void room_take_victims(struct registry *registry, struct client *client, const s
 	struct gone gone = {0};
 
 	name_victims(client, need, &gone);
-	for (struct lease *lease = client->untold; lease; lease = lease->next_untold)
+	for (struct lease *lease = client->untold; lease; lease = lease->next_of_client)
 		for (uint64_t i = 0; i < lease->n_holds; i++)
 			if (is_over(registry, need->account) && goes(lease->holds[i].share->region))
 				lease_give_up(registry, &lease->holds[i]);

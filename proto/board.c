@@ -16,6 +16,7 @@
 #define PINS              UINT64_C(0x0000000000ffffff)
 #define CLAIMED_BY_SERVER UINT64_C(0x0000000001000000)
 #define CLAIMED_BY_CLIENT UINT64_C(0x0000000002000000)
+#define UNMAPPED          UINT64_C(0x0000000004000000)
 #define STALE             UINT64_C(0x8000000000000000)
 #define CLAIMED           (CLAIMED_BY_SERVER | CLAIMED_BY_CLIENT)
 #define ONE_GENERATION    (UINT64_C(1) << 32)
@@ -161,12 +162,17 @@ void board_free(struct board_slot *slot)
 	atomic_store_explicit(&slot->hits, 0, memory_order_relaxed);
 	atomic_store_explicit(&slot->last_used, 0, memory_order_relaxed);
 	atomic_fetch_add_explicit(&slot->state, ONE_GENERATION, memory_order_relaxed);
-	atomic_fetch_and_explicit(&slot->state, ~(CLAIMED | STALE), memory_order_release);
+	atomic_fetch_and_explicit(&slot->state, ~(UNMAPPED | CLAIMED | STALE), memory_order_release);
 }
 
 void board_mark_stale(struct board_slot *slot)
 {
 	atomic_fetch_or_explicit(&slot->state, STALE, memory_order_release);
+}
+
+void board_mark_unmapped(struct board_slot *slot)
+{
+	atomic_fetch_or_explicit(&slot->state, UNMAPPED, memory_order_seq_cst);
 }
 
 uint32_t board_next_generation(uint32_t generation)
@@ -191,6 +197,11 @@ bool board_is_claimed(const struct board_slot *slot, uint32_t generation)
 bool board_is_pinned(const struct board_slot *slot)
 {
 	return atomic_load_explicit(&slot->state, memory_order_acquire) & PINS;
+}
+
+bool board_is_unmapped(const struct board_slot *slot)
+{
+	return atomic_load_explicit(&slot->state, memory_order_seq_cst) & UNMAPPED;
 }
 
 bool board_is_stale(const struct board_slot *slot)

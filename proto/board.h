@@ -13,6 +13,7 @@
  *
  *   bit  63      stale: the file changed underneath; the lease is valid, but must not be pinned anew
  *   bits 62..32  generation: which of the leases that this slot has had, from 1 on. A look-up that comes late finds another one
+ *   bit  26      unmapped: the client is through with a lease that the server has claimed, and need not say so in a message
  *   bit  25      claimed by the client: it is about to unmap the lease on its own account
  *   bit  24      claimed by the server: the lease is recalled
  *   bits 23..0   pins
@@ -97,6 +98,9 @@ void board_free(struct board_slot *slot);
 /* Marks the lease stale: pins stay, new ones fail. */
 void board_mark_stale(struct board_slot *slot);
 
+/* The client has unmapped a lease that the server has claimed. What follows comes after it, for all. */
+void board_mark_unmapped(struct board_slot *slot);
+
 /* The generation that comes after another one. */
 uint32_t board_next_generation(uint32_t generation);
 
@@ -111,6 +115,9 @@ void board_forget(const struct board *board);
 
 /* Whether the lease of @generation is one that a side has claimed. */
 bool board_is_claimed(const struct board_slot *slot, uint32_t generation);
+
+/* Whether the client says that it has. */
+bool board_is_unmapped(const struct board_slot *slot);
 
 bool board_is_pinned(const struct board_slot *slot);
 bool board_is_stale(const struct board_slot *slot);

@@ -69,6 +69,16 @@ uint32_t pulse_second(const struct pulse *pulse)
 	return atomic_load_explicit(&pulse->second, memory_order_relaxed);
 }
 
+void pulse_set_waits(struct pulse *pulse, bool waits)
+{
+	atomic_store_explicit(&pulse->waits, waits, memory_order_seq_cst);
+}
+
+bool pulse_waits(const struct pulse *pulse)
+{
+	return atomic_load_explicit(&pulse->waits, memory_order_seq_cst);
+}
+
 uint64_t pulse_advance(struct pulse *pulse)
 {
 	return atomic_fetch_add_explicit(&pulse->epoch, 1, memory_order_relaxed) + 1;

@@ -11,6 +11,7 @@
  */
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct pulse {
@@ -24,6 +25,7 @@ struct pulse {
 	_Alignas(8) _Atomic uint64_t handles;
 	_Alignas(8) _Atomic uint64_t maps;
 	_Atomic uint32_t second; /* since the server's start, while a client is connected */
+	_Atomic uint32_t waits;  /* somebody waits for room, or for leases to end */
 };
 
 /* Creates the page, writable for the caller alone; *@fd is the caller's to send around. 0 or -errno. */
@@ -38,6 +40,13 @@ void pulse_free(const struct pulse *pulse);
 
 uint64_t pulse_epoch(const struct pulse *pulse);
 uint32_t pulse_second(const struct pulse *pulse);
+
+/*
+ * Whether somebody waits. Who marks a slot as unmapped and finds then that nobody does need not say more: the server looks for marks after it
+ * has set this.
+ */
+void pulse_set_waits(struct pulse *pulse, bool waits);
+bool pulse_waits(const struct pulse *pulse);
 
 /* Advances the epoch and returns it. The server's. */
 uint64_t pulse_advance(struct pulse *pulse);

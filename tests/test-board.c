@@ -228,6 +228,25 @@ START_TEST(test_stale)
 }
 END_TEST
 
+/* The mark stays with its lease, and is nothing to a pin that comes late. */
+START_TEST(test_unmapped)
+{
+	start();
+	ck_assert(!board_is_unmapped(slot));
+	ck_assert_int_eq(board_claim(slot, BOARD_SERVER), BOARD_CLAIM_WON);
+	ck_assert(!board_is_unmapped(slot));
+	board_mark_unmapped(slot);
+	ck_assert(board_is_unmapped(slot) && board_is_claimed(slot, 0) && !board_is_stale(slot));
+	ck_assert(!board_pin(slot, 0, 1));
+	ck_assert_uint_eq(pins(), 0);
+	ck_assert(board_is_unmapped(slot));
+	board_free(slot);
+	ck_assert(!board_is_unmapped(slot) && !board_is_claimed(slot, 1));
+	ck_assert(board_pin(slot, 1, 1));
+	stop();
+}
+END_TEST
+
 /* Whatever is in the words, each operation of the server does one thing and returns. */
 START_TEST(test_hostile)
 {
@@ -407,7 +426,8 @@ Suite *suite(void)
 {
 	Suite *s = suite_create("board");
 
-	HARNESS_CASE(s, "slot", test_pins, test_pin_pinned, test_generation, test_free_keeps_transient_pins, test_claim, test_stale, test_hostile);
+	HARNESS_CASE(s, "slot", test_pins, test_pin_pinned, test_generation, test_free_keeps_transient_pins, test_claim, test_stale,
+		     test_unmapped, test_hostile);
 	HARNESS_CASE(s, "shared", test_attach, test_attach_unsealed);
 	HARNESS_CASE(s, "at once", test_stress);
 	return s;

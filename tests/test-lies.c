@@ -260,6 +260,46 @@ START_TEST(test_truth)
 }
 END_TEST
 
+static struct {
+	bool waits;
+	bool marked, said; /* what was known of the victim when the client asked for the next lease */
+} victim;
+
+/* In place of the first lease the second is granted. */
+static void take_the_first(struct liar *l, const struct message *request, struct message *answer)
+{
+	struct board_slot *slot = &l->board.slots[0];
+
+	if (request->type != MESSAGE_LEASE)
+		return;
+	if (l->n_leases == 2) {
+		answer->leased.victims = (struct slot_list){.n = 1, .refs = {{.generation = *board_watch(slot)}}};
+		ck_assert_int_eq(board_claim(slot, BOARD_SERVER), BOARD_CLAIM_WON);
+		pulse_set_waits(l->pulse, victim.waits);
+	} else if (l->n_leases == 3) {
+		victim.said = !l->taken[0] || answer->leased.lease.slot == 0;
+		victim.marked = board_is_unmapped(slot);
+	}
+}
+
+/* What is unmapped for a lease is said where somebody waits for it, and else only marked. */
+START_TEST(test_victim)
+{
+	for (int waits = 0; waits < 2; waits++) {
+		victim.waits = waits;
+		start(take_the_first, 0, 0);
+		for (uint64_t i = 0; i < 3; i++) {
+			ck_assert_int_eq(smmap_cursor_use(cursor, i * WINDOW, 10), 10);
+			assert_bytes(cursor);
+		}
+		ck_assert_int_eq(victim.said, waits);
+		ck_assert_int_eq(victim.marked, !waits);
+		stop();
+		ck_assert_int_eq(unlink(socket_path), 0);
+	}
+}
+END_TEST
+
 /* ---- lies about a lease ---- */
 
 static uint64_t lie_number;
@@ -817,7 +857,7 @@ int main(void)
 {
 	Suite *suite = suite_create("lies");
 
-	HARNESS_CASE(suite, "leases", test_truth, test_impossible_leases, test_slot_in_use, test_pinned_victims, test_too_many_windows);
+	HARNESS_CASE(suite, "leases", test_truth, test_victim, test_impossible_leases, test_slot_in_use, test_pinned_victims, test_too_many_windows);
 	HARNESS_CASE(suite, "answers", test_wrong_types, test_impossible_openings, test_unasked, test_too_many_rows, test_answered_twice,
 		     test_answer_to_unsent_request);
 	HARNESS_CASE(suite, "without end", test_reopen_for_ever, test_gone_for_ever, test_end_that_moves, test_bell);

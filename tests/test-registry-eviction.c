@@ -211,6 +211,66 @@ START_TEST(test_victims)
 }
 END_TEST
 
+static void mark(struct user *user, struct slot_ref ref)
+{
+	board_mark_unmapped(slot_of(user, ref));
+}
+
+START_TEST(test_marked_victims)
+{
+	struct slot_ref ref, new;
+	uint64_t a;
+
+	start(2 * WINDOW, MANY, MANY);
+	a = new_file(one, "a", 9 * WINDOW);
+	ref = idle_lease(one, a, 0, 1);
+	/* Of a lease that it has, the board tells nothing. */
+	mark(one, ref);
+	registry_look_for_marks(&registry, &one->client);
+	ck_assert_uint_eq(registry.usage.leases, 1);
+	ck_assert(release(one, ref));
+
+	ref = idle_lease(one, a, 0, 1);
+	lease(one, a, 1, 1);
+	new = lease(one, a, 2, 1);
+	ck_assert_uint_eq(victims.n, 1);
+	registry_look_for_marks(&registry, &one->client);
+	ck_assert_uint_eq(registry.usage.leases, 3);
+	mark(one, ref);
+	registry_look_for_marks(&registry, &other->client);
+	ck_assert_uint_eq(registry.usage.leases, 3);
+	registry_look_for_marks(&registry, &one->client);
+	ck_assert_uint_eq(registry.usage.leases, 2);
+	ck_assert_ptr_nonnull(region_of(a, 2)->address);
+	/* It may have been said as well. */
+	ck_assert(!release(one, ref));
+	registry_look_for_marks(&registry, &one->client);
+	ck_assert_uint_eq(registry.usage.leases, 2);
+
+	/* Without a word of the client: when somebody begins to wait, and with each tick. */
+	unpin(one, new);
+	ref = new;
+	new = lease(one, a, 3, 1);
+	mark(one, ref);
+	registry_set_waits(&registry, true);
+	ck_assert(pulse_waits(pulse));
+	ck_assert_uint_eq(registry.usage.leases, 2);
+	unpin(one, new);
+	lease(one, a, 4, 1);
+	mark(one, new);
+	/* Whoever waits already is told by a message. */
+	registry_set_waits(&registry, true);
+	ck_assert_uint_eq(registry.usage.leases, 3);
+	registry_set_waits(&registry, false);
+	ck_assert(!pulse_waits(pulse));
+	ck_assert_uint_eq(registry.usage.leases, 3);
+	registry_tick(&registry);
+	ck_assert_uint_eq(registry.usage.leases, 2);
+	ck_assert_ptr_null(registry.recalled);
+	stop();
+}
+END_TEST
+
 START_TEST(test_most_victims)
 {
 	for (uint64_t n = MESSAGE_MAX_SLOTS; n <= MESSAGE_MAX_SLOTS + 1; n++) {
@@ -540,7 +600,7 @@ Suite *suite(void)
 	Suite *s = suite_create("registry-eviction");
 
 	HARNESS_CASE(s, "order", test_order_is_of_last_pin, test_order_with_leases, test_order_at_the_end_of_a_client, test_lying_use);
-	HARNESS_CASE(s, "eviction", test_draining_counts, test_revive, test_victims, test_most_victims, test_claimed_by_client,
+	HARNESS_CASE(s, "eviction", test_draining_counts, test_revive, test_victims, test_marked_victims, test_most_victims, test_claimed_by_client,
 		     test_late, test_late_and_revived,
 		     test_end_of_client, test_hostile_board);
 	HARNESS_CASE(s, "demand", test_collect, test_drop);

@@ -611,7 +611,14 @@ static void step_release(struct model_lease *of)
 		if (pick(2))
 			return;
 	}
-	ck_assert(release(user, of->ref));
+	/* What an answer has named may be marked instead. */
+	if (client_find_lease(&user->client, &of->ref)->named && pick(2)) {
+		board_mark_unmapped(slot_of(user, of->ref));
+		registry_look_for_marks(&registry, &user->client);
+		ck_assert(!release(user, of->ref));
+	} else {
+		ck_assert(release(user, of->ref));
+	}
 	end_lease(of);
 }
 

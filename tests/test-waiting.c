@@ -318,6 +318,53 @@ START_TEST(test_own_victims)
 }
 END_TEST
 
+/* A client need not say what it has unmapped as long as nobody waits for it. */
+START_TEST(test_marked_victims)
+{
+	struct message_leased leased;
+	struct slot_ref leases[2];
+
+	start();
+	lease_window(&a, 0);
+	leases[0] = lease_window(&a, 1);
+	raw_unpin(&a, &leases[0]);
+	leased = raw_lease(&a, file, 2 * WINDOW, 1);
+	ck_assert(raw_same(&leased.victims.refs[0], &leases[0]));
+	ck_assert(!pulse_waits(a.pulse));
+	board_mark_unmapped(&a.board.slots[leases[0].slot]);
+	/* Who waits from now on is served at once. */
+	send_window(&b, 2, RAW_LONG_MS);
+	leases[1] = raw_receive_leased(&b).lease;
+	raw_unpin(&b, &leases[1]);
+	raw_release(&b, &leases[1]);
+	raw_unpin(&a, &leased.lease);
+	leases[0] = leased.lease;
+
+	/* Nobody does: a little later the server has seen it too. */
+	leased = raw_lease(&a, file, 3 * WINDOW, 1);
+	ck_assert(raw_same(&leased.victims.refs[0], &leases[0]));
+	board_mark_unmapped(&a.board.slots[leases[0].slot]);
+	while (raw_summary(&observer).leases > 2)
+		;
+	raw_unpin(&a, &leased.lease);
+	leases[0] = leased.lease;
+
+	/* Somebody waits, who is to be told. */
+	leased = raw_lease(&a, file, 4 * WINDOW, 1);
+	send_window(&b, 4, RAW_LONG_MS);
+	while (!pulse_waits(a.pulse))
+		;
+	board_mark_unmapped(&a.board.slots[leases[0].slot]);
+	raw_release(&a, &leases[0]);
+	leases[1] = raw_receive_leased(&b).lease;
+	raw_unpin(&b, &leases[1]);
+	raw_release(&b, &leases[1]);
+	ck_assert_uint_eq(raw_summary(&observer).leases, 2);
+	ck_assert(!pulse_waits(a.pulse));
+	stop();
+}
+END_TEST
+
 START_TEST(test_unleased_goes_first)
 {
 	struct slot_ref lease;
@@ -541,7 +588,7 @@ Suite *suite(void)
 
 	HARNESS_CASE(s, "pinned", test_pinned_stays, test_unprintable_name, test_unpin_lets_in);
 	HARNESS_CASE(s, "idle", test_idle_is_recalled, test_shared_region_needs_all, test_deaf_client_goes, test_deaf_to_many, test_many_deaf,
-		     test_own_victims, test_unleased_goes_first, test_draining_is_revived);
+		     test_own_victims, test_marked_victims, test_unleased_goes_first, test_draining_is_revived);
 	HARNESS_CASE(s, "order", test_lru_by_end_of_pin, test_lru_of_hits, test_out_of_turn, test_first_come_first_served);
 	HARNESS_CASE(s, "gone", test_killed_client, test_waiting_client_goes);
 	return s;

@@ -116,7 +116,7 @@ static void audit_lease(const struct client *client, uint32_t slot, const struct
 
 static void audit_clients(const struct registry *registry, struct usage *usage)
 {
-	uint64_t n_recalled = 0, n_untold = 0, n;
+	uint64_t n_recalled = 0, n_untold = 0, n_named = 0, n;
 	const struct client *client;
 	const struct lease *lease;
 
@@ -131,6 +131,8 @@ static void audit_clients(const struct registry *registry, struct usage *usage)
 			audit_lease(client, slot, lease, usage);
 			n_recalled += lease->recalled;
 			n_untold += lease->recalled && !lease->told;
+			n_named += lease->named;
+			require(!lease->named || lease->told);
 		}
 		require(client->n_leases == usage->leases - before);
 	}
@@ -139,10 +141,12 @@ static void audit_clients(const struct registry *registry, struct usage *usage)
 	require(registry->n_untold == n_untold);
 	DL_FOREACH(registry->clients, client)
 	{
-		DL_COUNT2(client->untold, lease, n, next_untold);
+		DL_COUNT2(client->untold, lease, n, next_of_client);
 		n_untold -= n;
+		DL_COUNT2(client->named, lease, n, next_of_client);
+		n_named -= n;
 	}
-	require(n_untold == 0);
+	require(n_untold == 0 && n_named == 0);
 }
 
 /* ---- accounts ---- */

@@ -45,6 +45,9 @@
 #define GRANT_WITHOUT_PIN 14
 #define FREE_FLAGS_FIRST 15
 #define FREE_DROPS_PINS 16
+#define MARK_BEFORE_UNMAPPING 17
+#define MARK_NOT_LOOKED_AT 18
+#define FREE_KEEPS_MARK 19
 #define ORPHAN_NOT_SPARED 101
 #define ORPHAN_FORGOTTEN 102
 #define ANSWER_TO_NOBODY_KEPT 103
@@ -56,10 +59,11 @@
 #define CLAIMED_BY_SERVER 16
 #define CLAIMED_BY_CLIENT 32
 #define CLAIMED (CLAIMED_BY_SERVER | CLAIMED_BY_CLIENT)
-#define ONE_GENERATION 64
+#define UNMAPPED 64
+#define ONE_GENERATION 128
 #define GENERATIONS 4
-#define STALE 256
-#define ALL_BITS 511
+#define STALE 512
+#define ALL_BITS 1023
 #define FIRST 2
 #define generation_of(word) (((word) & ~STALE) / ONE_GENERATION)
 
@@ -90,8 +94,8 @@ byte handling = NONE; /* whose answer is being handled: he has to stay */
 
 /* ---- messages: none is lost, and each takes as long as it likes ---- */
 
-mtype = { LEASE, RELEASE };
-chan requests = [CURSORS + 1] of { mtype, byte }; /* which cursor asks; which lease is released */
+mtype = { LEASE, RELEASE, MARKED };
+chan requests = [CURSORS + 1] of { mtype, byte }; /* which cursor asks; which lease is released, or is marked besides */
 chan answers = [CURSORS] of { byte, byte, byte }; /* to which cursor, the lease granted, the lease named as a victim */
 chan bell = [GRANTS] of { byte };
 chan result[CURSORS] = [1] of { byte };           /* from the thread that reads the answers to the one that asks */
@@ -171,7 +175,26 @@ inline unmap_and_release(g)
 #endif
 }
 
-/* Of a lease that the server has recalled. */
+/* The server is told besides if somebody waits, which it may or may not be. */
+inline unmap_and_mark(g)
+{
+#if FAULT == MARK_BEFORE_UNMAPPING
+	state = state | UNMAPPED; unmap(g);
+#else
+	unmap(g); state = state | UNMAPPED;
+#endif
+	if :: requests ! MARKED, g :: skip fi
+}
+
+/* Of a lease that an answer has named. */
+inline let_go_victim(g, taken)
+{
+	atomic { is_free; take_out(g, taken) }
+	if :: taken -> unmap_and_mark(g) :: else fi;
+	taken = false
+}
+
+/* Of a lease that the bell has named. */
 inline let_go(g, taken)
 {
 	atomic { is_free; take_out(g, taken) }
@@ -291,7 +314,7 @@ end:	do
 #if FAULT == VICTIM_NOT_RELEASED
 		:: victim == record && victim != NONE -> record = NONE; unmap(victim)
 #else
-		:: victim != NONE -> let_go(victim, yes)
+		:: victim != NONE -> let_go_victim(victim, yes)
 #endif
 		:: else
 		fi;
@@ -334,21 +357,24 @@ end:	do
 inline free_slot()
 {
 #if FAULT == FREE_FLAGS_FIRST
-	state = state & ~(CLAIMED | STALE);
+	state = state & ~(UNMAPPED | CLAIMED | STALE);
 	state = (state + ONE_GENERATION) & ALL_BITS;
+#elif FAULT == FREE_KEEPS_MARK
+	state = (state + ONE_GENERATION) & ALL_BITS;
+	state = state & ~(CLAIMED | STALE);
 #elif FAULT == FREE_DROPS_PINS
 	state = (generation_of(state) + 1) % GENERATIONS * ONE_GENERATION;
 #else
 	state = (state + ONE_GENERATION) & ALL_BITS;
-	state = state & ~(CLAIMED | STALE);
+	state = state & ~(UNMAPPED | CLAIMED | STALE);
 #endif
-	d_step { leased = false; recalled = false; told = false; g = (g + 1) % GENERATIONS }
+	d_step { leased = false; recalled = false; told = false; named = false; g = (g + 1) % GENERATIONS }
 }
 
 proctype server()
 {
 	byte g = FIRST; /* the slot's generation, that of the lease or of the next one */
-	byte granted, n; short seen; bool leased, recalled, told;
+	byte granted, n; short seen; bool leased, recalled, told, named;
 	xr requests; xs answers; xs bell;
 
 end:	do
@@ -359,7 +385,7 @@ end:	do
 			d_step { leased = true; granted++; state = state + (FAULT != GRANT_WITHOUT_PIN) }
 			answers ! n, g, NONE
 		:: recalled && !told ->
-			told = true; answers ! n, NONE, g;
+			told = true; named = true; answers ! n, NONE, g;
 #if FAULT == VICTIM_ENDS_AT_ONCE
 			assert(!mapped[g]); free_slot()
 #endif
@@ -367,6 +393,11 @@ end:	do
 		fi;
 		n = 0
 	:: requests ? RELEASE, n -> assert(leased && n == g && !mapped[g]); free_slot(); n = 0
+	/* It may have seen the mark before, and have granted the slot anew. */
+	:: requests ? MARKED, n ->
+		if :: leased && n == g -> assert(!mapped[g]); free_slot() :: else fi;
+		n = 0
+	:: named && (state & UNMAPPED) && FAULT != MARK_NOT_LOOKED_AT -> assert(!mapped[g]); free_slot()
 	/* A claim that meets a pin does nothing, so it is as well not tried. */
 	:: atomic { leased && !recalled && (!(state & PINS) || (state & CLAIMED)); seen = state }
 		atomic {
@@ -403,7 +434,7 @@ init
 #ifdef LIBRARY
 	assert(dead && !locked && handling == NONE);
 #else
-	assert(!(state & (CLAIMED | STALE)));
+	assert(!(state & (UNMAPPED | CLAIMED | STALE)));
 #endif
 	home = true
 }
