@@ -23,20 +23,16 @@
 
 /* ---- reading for all ---- */
 
-/*
- * Waits for the socket until @deadline_ms and handles a packet if there is one; answers the bell too if no thread does. 0, or -errno
- * if the connection is at its end.
- */
-static int read_packet(struct connection *connection, uint64_t deadline_ms)
+/* Waits for the socket for @wait_ms; answers the bell too if no thread does. 1 if there may be a packet, 0 if not; or -errno. */
+static int wait_for_packet(struct connection *connection, uint64_t wait_ms)
 {
 	struct pollfd pollfds[] = {
 		{.fd = connection->socket, .events = POLLIN},
 		{.fd = connection->threaded ? -1 : connection->bell, .events = POLLIN},
 	};
-	uint64_t now_ms = clock_ms();
 	int r;
 
-	r = poll(pollfds, 2, (int)(deadline_ms > now_ms ? min_u64(deadline_ms - now_ms, INT_MAX) : 0));
+	r = poll(pollfds, 2, (int)min_u64(wait_ms, INT_MAX));
 	if (r < 0)
 		return errno == EINTR ? 0 : -errno;
 	if (pollfds[1].revents) {
@@ -44,10 +40,22 @@ static int read_packet(struct connection *connection, uint64_t deadline_ms)
 		if (r < 0)
 			return r;
 	}
-	if (!pollfds[0].revents)
-		return 0;
+	return pollfds[0].revents != 0;
+}
 
-	r = channel_receive(connection->socket, connection->packet);
+/* Waits until @deadline_ms, or less, for a packet and handles it. 0, or -errno if the connection is at its end. */
+static int read_packet(struct connection *connection, uint64_t deadline_ms)
+{
+	uint64_t now_ms = clock_ms(), wait_ms = deadline_ms > now_ms ? deadline_ms - now_ms : 0;
+	bool patient = connection->threaded && wait_ms >= CHANNEL_PATIENCE_MS;
+	int r;
+
+	if (!patient) {
+		r = wait_for_packet(connection, wait_ms);
+		if (r <= 0)
+			return r;
+	}
+	r = patient ? channel_await(connection->socket, connection->packet) : channel_receive(connection->socket, connection->packet);
 	if (r == -EAGAIN)
 		return 0;
 	if (r > 0 || r == -EMFILE)

@@ -32,7 +32,9 @@ static int reach_server(struct connection *connection, const char *path)
 	if (r < 0)
 		return r;
 	r = address_reach(connection->socket, path);
-	return r == -EAGAIN ? -EBUSY : r;
+	if (r < 0)
+		return r == -EAGAIN ? -EBUSY : r;
+	return channel_may_await(connection->socket);
 }
 
 static int say_hello(struct connection *connection, const char *name)

@@ -23,7 +23,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* Packets that are taken from one peer in one turn of the loop. */
+/* Packets that are taken from one peer in one turn of the loop, at most. */
 #define PACKETS_IN_A_TURN 16
 
 static void on_ready(uv_poll_t *poll, int status, int events);
@@ -176,8 +176,8 @@ static void take_request(struct peer *peer, const struct message *message, int *
 	request_deinit(&request, &server->registry);
 }
 
-/* Handles one packet. Whatever is wrong with it ends the connection, before it has any effect. */
-static void take_packet(struct peer *peer, struct packet *packet)
+/* Handles one packet. Whatever is wrong with it ends the connection, before it has any effect. Whether it is one without an answer. */
+static bool take_packet(struct peer *peer, struct packet *packet)
 {
 	struct message message;
 	int r;
@@ -187,13 +187,14 @@ static void take_packet(struct peer *peer, struct packet *packet)
 	    (peer->greeted && message.type == MESSAGE_HELLO)) {
 		peer->server->registry.counters.protocol_errors += r != -ENOMEM;
 		peer_dismiss(peer, r == -ENOMEM ? "no memory for its packet" : "it sent a packet that the protocol does not know");
-		return;
+		return false;
 	}
 
 	if (peer->greeted)
 		take_request(peer, &message, &packet->descriptors[0]);
 	else
 		hello_greet(peer, &message);
+	return message.type == MESSAGE_RELEASE;
 }
 
 static void listen_for(struct peer *peer, int events)
@@ -264,31 +265,37 @@ static void discard_descriptors(struct peer *peer, struct packet *packet)
 			errand_close_stray(&peer->server->errands, peer->account, take_fd(&packet->descriptors[i]));
 }
 
-static void receive(struct peer *peer)
+/* Takes a packet. Whether another one is likely to be there: a client that has asked waits for the answer. */
+static bool receive_one(struct peer *peer)
 {
 	struct packet *packet = &peer->server->packet;
+	bool more = false;
+	int r;
 
-	for (int i = 0; i < PACKETS_IN_A_TURN && !peer->failed; i++) {
-		int r;
-
-		/* Who has so much unread must read first. */
-		if (flow_is_full(peer)) {
-			listen_for(peer, UV_WRITABLE);
-			return;
-		}
-		if (flow_is_over(peer)) {
-			hold(peer);
-			return;
-		}
-		r = channel_receive(peer->socket, packet);
-		if (r == -EAGAIN)
-			return;
-		if (r > 0)
-			take_packet(peer, packet);
-		else
-			receive_failed(peer, r);
-		discard_descriptors(peer, packet);
+	/* Who has so much unread must read first. */
+	if (flow_is_full(peer)) {
+		listen_for(peer, UV_WRITABLE);
+		return false;
 	}
+	if (flow_is_over(peer)) {
+		hold(peer);
+		return false;
+	}
+	r = channel_receive(peer->socket, packet);
+	if (r == -EAGAIN)
+		return false;
+	if (r > 0)
+		more = take_packet(peer, packet);
+	else
+		receive_failed(peer, r);
+	discard_descriptors(peer, packet);
+	return more && !peer->failed;
+}
+
+static void receive(struct peer *peer)
+{
+	for (int i = 0; i < PACKETS_IN_A_TURN && receive_one(peer); i++)
+		;
 }
 
 static void on_ready(uv_poll_t *poll, int status, int events)

@@ -6,9 +6,11 @@
 #include "proto/clock.h"
 #include "proto/util.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 
 /* Newer than some headers. */
 #ifndef SO_PASSRIGHTS
@@ -64,7 +66,27 @@ static void collect_descriptors(struct msghdr *message, struct packet *packet)
 	}
 }
 
-int channel_receive(int socket, struct packet *packet)
+static ssize_t receive_now(int socket, struct msghdr *message)
+{
+	ssize_t n;
+
+	do
+		n = recvmsg(socket, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
+/* Not again after a signal: who sends one after the other would keep it waiting. */
+static ssize_t receive_patiently(int socket, struct msghdr *message)
+{
+	ssize_t n = recvmsg(socket, message, MSG_CMSG_CLOEXEC);
+
+	if (n < 0)
+		return errno == EINTR ? -EAGAIN : -errno;
+	return n;
+}
+
+static int receive(int socket, struct packet *packet, ssize_t (*receive_message)(int socket, struct msghdr *message))
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(PACKET_ROOM * sizeof(int))];
 	struct iovec iov = {.iov_base = packet->bytes, .iov_len = sizeof(packet->bytes)};
@@ -81,11 +103,9 @@ int channel_receive(int socket, struct packet *packet)
 	for (size_t i = 0; i < PACKET_MAX_DESCRIPTORS; i++)
 		packet->descriptors[i] = -1;
 
-	do
-		n = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	n = receive_message(socket, &message);
 	if (n < 0)
-		return -errno;
+		return (int)n;
 
 	collect_descriptors(&message, packet);
 	packet->n_bytes = (size_t)n;
@@ -98,17 +118,34 @@ int channel_receive(int socket, struct packet *packet)
 	return n > 0;
 }
 
+int channel_receive(int socket, struct packet *packet)
+{
+	return receive(socket, packet, receive_now);
+}
+
+int channel_may_await(int socket)
+{
+	struct timeval patience = {.tv_sec = CHANNEL_PATIENCE_MS / 1000, .tv_usec = CHANNEL_PATIENCE_MS % 1000 * 1000};
+
+	if (setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0)
+		return -errno;
+	return fcntl(socket, F_SETFL, 0) < 0 ? -errno : 0;
+}
+
+int channel_await(int socket, struct packet *packet)
+{
+	return receive(socket, packet, receive_patiently);
+}
+
 int channel_receive_bytes(int socket, void *bytes, size_t size)
 {
 	struct iovec iov = {.iov_base = bytes, .iov_len = size};
 	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
 	ssize_t n;
 
-	do
-		n = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	n = receive_now(socket, &message);
 	if (n < 0)
-		return -errno;
+		return (int)n;
 	if (message.msg_flags & MSG_CTRUNC)
 		return -EPROTO;
 	return message.msg_flags & MSG_TRUNC ? -EMSGSIZE : (int)n;

@@ -4,7 +4,7 @@
 
 /*
  * The channel: packets with descriptors over a Unix-domain socket of type SOCK_SEQPACKET. Both ends use it, and nothing else in the tree
- * knows of control messages. It never waits, never raises SIGPIPE, and loses no descriptor: each one that was received is in the packet,
+ * knows of control messages. It waits only where it says so, never raises SIGPIPE, and loses no descriptor: each one that was received is in the packet,
  * also of one that is an error. It closes none by itself: that may wait, for the server of a file system.
  */
 
@@ -41,6 +41,16 @@ int channel_send(int socket, const void *bytes, size_t n_bytes, const int *descr
  * -errno. Whatever it returns, the packet owns what came, and what it owned before is the caller's to have closed.
  */
 int channel_receive(int socket, struct packet *packet);
+
+/* Has channel_await() wait on this socket. 0 or -errno. */
+int channel_may_await(int socket);
+
+/*
+ * The same for who has nothing else to wait for: waits up to CHANNEL_PATIENCE_MS for a packet, or for a signal, in one call of the kernel where
+ * poll(2) would make it two. -EAGAIN if none came.
+ */
+#define CHANNEL_PATIENCE_MS 500
+int channel_await(int socket, struct packet *packet);
 
 /*
  * Receives one packet that may have no descriptors, of at most @size bytes. Its length, 0 at the end of the stream; -EAGAIN if none waits;
