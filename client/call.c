@@ -18,8 +18,9 @@
 /* The server answers by the deadline; this much later it is taken for stopped. */
 #define GRACE_MS 1000
 
-/* A share of the slots that is freed at once when all are used, so that this is rare. */
+/* The shares of the slots, and of the leases that are mapped, which are freed at once when there are too many, so that this is rare. */
 #define SLOTS_SHARE 8
+#define MAPPED_SHARE 16
 
 /* ---- reading for all ---- */
 
@@ -133,13 +134,17 @@ static void make_slot(struct connection *connection)
 /* After a lease: keeps the client's own cache in its bounds. */
 static void trim(struct connection *connection)
 {
+	const struct lease_table *leases = &connection->leases;
+	uint32_t n = UINT32_MAX;
 	bool needed;
 
 	pthread_mutex_lock(&connection->lock);
-	needed = connection->leases.superseded || connection->leases.mapped_bytes > connection->max_mapped;
+	needed = leases->superseded || leases->mapped_bytes > connection->max_mapped;
+	if (leases->mapped_bytes > connection->max_mapped)
+		n = leases->n_mapped - leases->n_mapped / MAPPED_SHARE;
 	pthread_mutex_unlock(&connection->lock);
 	if (needed)
-		connection_trim(connection, connection->max_mapped, UINT32_MAX);
+		connection_trim(connection, connection->max_mapped, n);
 }
 
 static int run(struct call *call, struct connection *connection, struct message *request, int descriptor, uint64_t deadline_ms)

@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -337,6 +338,52 @@ START_TEST(test_wait_interrupted)
 }
 END_TEST
 
+static void *send_one(void *data)
+{
+	(void)data;
+	/* Most probably somebody waits for it by now; where not, it is there already. */
+	poll(NULL, 0, 20);
+	ck_assert_int_eq(channel_send(theirs, bytes, 7, (int[]){theirs}, 1), 0);
+	return NULL;
+}
+
+START_TEST(test_await)
+{
+	pthread_t thread;
+
+	start();
+	ck_assert_int_eq(channel_may_await(ours), 0);
+	ck_assert_int_eq(channel_await(ours, &packet), -EAGAIN);
+	ck_assert_int_eq(pthread_create(&thread, NULL, send_one, NULL), 0);
+	ck_assert_int_eq(channel_await(ours, &packet), 1);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert_uint_eq(packet.n_bytes, 7);
+	ck_assert_uint_eq(packet.n_descriptors, 1);
+	packet_deinit(&packet);
+	/* Nothing else waits on such a socket. */
+	ck_assert_int_eq(channel_receive(ours, &packet), -EAGAIN);
+	close_fdp(&theirs);
+	ck_assert_int_eq(channel_await(ours, &packet), 0);
+	stop();
+}
+END_TEST
+
+/* Who waits looks at his deadline after each signal: where it went on waiting, this would never end. */
+START_TEST(test_await_interrupted)
+{
+	struct itimerval every_ms = {.it_interval.tv_usec = 1000, .it_value.tv_usec = 1000}, none = {0};
+	struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
+
+	start();
+	ck_assert_int_eq(channel_may_await(ours), 0);
+	ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
+	ck_assert_int_eq(setitimer(ITIMER_REAL, &every_ms, NULL), 0);
+	ck_assert_int_eq(channel_await(ours, &packet), -EAGAIN);
+	ck_assert_int_eq(setitimer(ITIMER_REAL, &none, NULL), 0);
+	stop();
+}
+END_TEST
+
 START_TEST(test_address)
 {
 	struct sockaddr_un address;
@@ -362,7 +409,8 @@ Suite *suite(void)
 	Suite *s = suite_create("channel");
 
 	HARNESS_CASE(s, "packets", test_descriptors, test_too_many_descriptors, test_sizes, test_bytes_alone);
-	HARNESS_CASE(s, "ends", test_end, test_reset, test_full, test_no_descriptor_left, test_wait, test_wait_interrupted);
+	HARNESS_CASE(s, "ends", test_end, test_reset, test_full, test_no_descriptor_left, test_wait, test_wait_interrupted,
+		     test_await, test_await_interrupted);
 	HARNESS_CASE(s, "address", test_address);
 	return s;
 }

@@ -251,6 +251,36 @@ START_TEST(test_max_mapped)
 }
 END_TEST
 
+/* Of many leases some are unmapped at once, in one message: a sixteenth of them. */
+START_TEST(test_many_mapped)
+{
+	struct smmap_client_options options = {.max_mapped = 32 * WINDOW};
+	struct smmap_client *client;
+	struct smmap_cursor *cursor;
+	struct smmap_stats stats;
+
+	harness_start(&server, "--window-size=4K", NULL);
+	options.socket = server.socket;
+	harness_make_file("file", 100 * WINDOW);
+	ck_assert_int_eq(smmap_client_open(&client, &options), 0);
+	cursor = open_cursor(client, "file");
+	for (uint64_t i = 0; i < 100; i++) {
+		ck_assert_int_eq(smmap_cursor_use(cursor, i * WINDOW, 1), 1);
+		ck_assert_int_eq(smmap_client_stats(client, &stats), 0);
+		ck_assert_uint_le(stats.mapped_bytes, 32 * WINDOW);
+		ck_assert_uint_ge(stats.mapped_bytes, min_u64(i + 1, 31) * WINDOW);
+	}
+	/* Those used last are there. */
+	for (uint64_t i = 69; i < 100; i++)
+		ck_assert_int_eq(smmap_cursor_use(cursor, i * WINDOW, 1), 1);
+	ck_assert_int_eq(smmap_client_stats(client, &stats), 0);
+	ck_assert_uint_eq(stats.misses, 100);
+	smmap_cursor_close(cursor);
+	smmap_client_close(client);
+	harness_stop(&server);
+}
+END_TEST
+
 START_TEST(test_complaint)
 {
 	struct smmap_client *client, *other;
@@ -642,7 +672,7 @@ int main(void)
 	Suite *suite = suite_create("client");
 
 	HARNESS_CASE(suite, "opening", test_no_server, test_options, test_strerror);
-	HARNESS_CASE(suite, "telling", test_stats_and_collect, test_hits_of_all_cursors, test_max_mapped, test_complaint);
+	HARNESS_CASE(suite, "telling", test_stats_and_collect, test_hits_of_all_cursors, test_max_mapped, test_many_mapped, test_complaint);
 	HARNESS_CASE(suite, "threads and forks", test_no_thread, test_threads, test_fork);
 	HARNESS_CASE(suite, "ends", test_restart, test_inode_given_again, test_closed_before_its_cursors, test_stopped_client,
 		     test_no_descriptor_left);
