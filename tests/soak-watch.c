@@ -106,20 +106,23 @@ static uint64_t count_entries(pid_t pid, const char *what)
 
 static void look_at_memory(pid_t pid, struct soak_figures *figures)
 {
-	unsigned long resident = 0;
+	uint64_t *bytes = NULL;
 	char path[64], line[PATH_MAX + 128];
 	FILE *file;
 
-	snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+	snprintf(path, sizeof(path), "/proc/%d/smaps", (int)pid);
 	file = fopen(path, "re");
-	if (file && fscanf(file, "%*u %lu", &resident) == 1)
-		figures->resident_bytes = resident * page_size();
-	if (file)
-		fclose(file);
-	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
-	file = fopen(path, "re");
-	while (file && fgets(line, sizeof(line), file))
-		figures->maps++;
+	/* Of each map, first where it is and of what, and then, among others, what of it is resident. */
+	while (file && fgets(line, sizeof(line), file)) {
+		uint64_t number;
+
+		if (sscanf(line, "%*x-%" SCNx64, &number) == 1) {
+			figures->maps++;
+			bytes = strstr(line, "[heap]") ? &figures->heap_resident_bytes : &figures->resident_bytes;
+		} else if (bytes && sscanf(line, "Rss: %" SCNu64, &number) == 1) {
+			*bytes += number << 10;
+		}
+	}
 	if (file)
 		fclose(file);
 }

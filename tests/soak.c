@@ -2,9 +2,10 @@
 /*
  * soak SMMAPD MINUTES [SEED]: all faults at once, at random; see scripts/soak.
  *
- * This process has the server killed, ended and reloaded, and starts villains one after the other. Between that it looks
- * whether what must hold does: the bytes that the server and the honest readers have mapped together are within the limits; nobody has ended
- * who should not have; and, at rest, a server has as many descriptors and maps as at its rest before, and not much more memory.
+ * This process has the server killed, ended and reloaded, and starts villains one after the other. For half of the time servers live for a
+ * few rests, or for a moment; then one lives to the end. Between that it looks whether what must hold does: the bytes that the server and the
+ * honest readers have mapped together are within the limits; nobody has ended who should not have; and, at rest, a server has no more
+ * descriptors and maps than at any rest of its before, and not much more memory than at the first one.
  */
 #include "config.h"
 
@@ -22,15 +23,11 @@
 #include <sys/wait.h>
 #include <time.h>
 
-/* How much more memory a server may have than at its first rest: caches of the allocator fill up. */
-#define RESIDENT_SLACK (UINT64_C(4) << 20)
-#define HEAP_SLACK     (UINT64_C(256) << 10)
-#define MAPS_SLACK     8
-
 static const char *program;
 static pid_t readers[SOAK_READERS], villains[SOAK_VILLAINS];
 static uint64_t n_villains;
-static uint64_t rested; /* the start of the server that had this at its first rest: */
+static uint64_t lasting_ms; /* the time from which on no server is ended */
+static uint64_t rested; /* the start of the server that had this memory at its first rest, and the least of all else at any: */
 static struct soak_figures at_rest;
 
 /* All others, who stay, and end when they are told to. */
@@ -163,21 +160,23 @@ static bool all_rest(void)
 }
 
 /*
- * Waits until the server has nothing left of the villains, nor of the readers but their connections: twice the same, and no more than at the
+ * Waits until the server has nothing left of the villains, nor of the readers but their connections: twice the same, and no more than at any
  * rest before. Connections that have said nothing yet are no clients, but descriptors.
  */
 static bool await_rest(struct soak_figures *figures)
 {
-	uint64_t until_ms = soak_now_ms() + SOAK_PATIENCE_MS, descriptors = 0;
+	uint64_t until_ms = soak_now_ms() + SOAK_PATIENCE_MS, descriptors = 0, maps = 0;
 	char command[PATH_MAX];
 
 	snprintf(command, sizeof(command), "%s drop --socket=%s %s >/dev/null 2>&1", program, soak->socket, soak->folder);
 	while (soak_now_ms() < until_ms) {
 		if (all_rest() && system(command) == 0 && soak_look(program, soak_server, figures) == 0 && !figures->leases &&
 		    !figures->handles && figures->clients == SOAK_READERS + 1) {
-			if (figures->descriptors == descriptors && (rested != soak->n_starts || descriptors <= at_rest.descriptors))
+			if (figures->descriptors == descriptors && figures->maps == maps &&
+			    (rested != soak->n_starts || (descriptors <= at_rest.descriptors && maps <= at_rest.maps)))
 				return true;
 			descriptors = figures->descriptors;
+			maps = figures->maps;
 		}
 		soak_sleep_ms(20);
 	}
@@ -194,6 +193,24 @@ static void show_server(void)
 		fprintf(stderr, "soak: the server does not tell\n");
 }
 
+static void compare_rests(const struct soak_figures *now)
+{
+	if (rested != soak->n_starts) {
+		at_rest = *now;
+		rested = soak->n_starts;
+		return;
+	}
+	soak_keep(SOAK_RESTS);
+	at_rest.descriptors = now->descriptors;
+	at_rest.maps = now->maps;
+	if (now->heap_bytes > at_rest.heap_bytes + SOAK_HEAP_SLACK ||
+	    now->heap_resident_bytes > at_rest.heap_resident_bytes + SOAK_HEAP_RESIDENT_SLACK ||
+	    now->resident_bytes > at_rest.resident_bytes + SOAK_RESIDENT_SLACK)
+		soak_lose(SOAK_RESTS, "a leak: %" PRIu64 " bytes of the heap, in pages of %" PRIu64 ", and %" PRIu64 " besides; before %" PRIu64
+			  ", %" PRIu64 ", %" PRIu64, now->heap_bytes, now->heap_resident_bytes, now->resident_bytes, at_rest.heap_bytes,
+			  at_rest.heap_resident_bytes, at_rest.resident_bytes);
+}
+
 static void rest(void)
 {
 	struct soak_figures now;
@@ -201,19 +218,12 @@ static void rest(void)
 	for (unsigned i = 0; i < SOAK_VILLAINS; i++)
 		kill_villain(i);
 	atomic_store(&soak->rest, true);
-	if (!await_rest(&now)) {
-		soak_lose(SOAK_RESTS, "the server does not come to rest: %" PRIu64 " clients, %" PRIu64 " leases, %" PRIu64 " files, %" PRIu64
-			  " descriptors", now.clients, now.leases, now.handles, now.descriptors);
-	} else if (rested != soak->n_starts) {
-		at_rest = now;
-		rested = soak->n_starts;
+	if (await_rest(&now)) {
+		compare_rests(&now);
+		soak_add_to_trend(&now);
 	} else {
-		soak_keep(SOAK_RESTS);
-		if (now.maps > at_rest.maps + MAPS_SLACK ||
-		    now.resident_bytes > at_rest.resident_bytes + RESIDENT_SLACK || now.heap_bytes > at_rest.heap_bytes + HEAP_SLACK)
-			soak_lose(SOAK_RESTS, "a leak: %" PRIu64 " maps, %" PRIu64 " bytes, %" PRIu64 " of the heap; before %" PRIu64 ", %" PRIu64
-				  ", %" PRIu64, now.maps, now.resident_bytes, now.heap_bytes, at_rest.maps, at_rest.resident_bytes,
-				  at_rest.heap_bytes);
+		soak_lose(SOAK_RESTS, "the server does not come to rest: %" PRIu64 " clients, %" PRIu64 " leases, %" PRIu64 " files, %" PRIu64
+			  " descriptors, %" PRIu64 " maps", now.clients, now.leases, now.handles, now.descriptors, now.maps);
 	}
 	atomic_store(&soak->rest, false);
 }
@@ -311,11 +321,11 @@ static void step(void)
 		check_limits();
 	if (soak_random(100) == 0)
 		soak_change_limits();
-	/* A server lives for a few rests, or for a moment. */
 	if (soak_random(250) == 0)
 		rest();
-	if (soak_random(rested == soak->n_starts ? 600 : 60) == 0)
-		soak_replace_server(soak_random(4) ? SIGKILL : SIGTERM);
+	/* A server lives for a few rests, or for a moment. */
+	if (soak_now_ms() < lasting_ms && soak_random(rested == soak->n_starts ? 600 : 60) == 0)
+		soak_replace_server(soak->n_starts % 2 ? SIGKILL : SIGTERM);
 	check_process(soak_server, "the server");
 	for (unsigned i = 0; i < SOAK_READERS; i++)
 		check_process(readers[i], "an honest reader");
@@ -335,6 +345,7 @@ int main(int argc, char **argv)
 	}
 	program = argv[1];
 	minutes = strtoull(argv[2], NULL, 10);
+	lasting_ms = began_ms + minutes * 30000;
 	seed = argc > 3 ? strtoull(argv[3], NULL, 10) : (uint64_t)time(NULL);
 	printf("seed %" PRIu64 "\n", seed);
 	fflush(stdout);
@@ -348,6 +359,9 @@ int main(int argc, char **argv)
 	}
 	end();
 	soak_tell((soak_now_ms() - began_ms) / 1000);
+	/* If it has gone on to its end. */
+	if (!atomic_load(&soak->n_lost))
+		soak_judge_trend();
 	soak_sum_up();
 	if (atomic_load(&soak->n_lost))
 		fprintf(stderr, "soak: the seed was %" PRIu64 "\n", seed);

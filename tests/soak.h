@@ -59,7 +59,7 @@ enum soak_promise {
 	SOAK_BYTES,   /* what is read is right */
 	SOAK_CALLS,   /* no call of an honest one fails that should not */
 	SOAK_LIMITS,  /* no more is mapped than may be */
-	SOAK_RESTS,   /* a server at rest comes to rest, and has no more than at its rest before */
+	SOAK_RESTS,   /* a server at rest comes to rest, has no more than at its rests before, and not more and more */
 	SOAK_WRITERS, /* no writer of a guarded file gets in while somebody stands on it */
 	SOAK_LIVES,   /* the server starts and ends as it should, and nobody ends on his own */
 	SOAK_ITSELF,  /* the soak can do what it wants to */
@@ -174,10 +174,25 @@ uint64_t soak_mapped(const pid_t *pids, unsigned n);
 /* What a server at rest has; 0 where it does not tell. */
 struct soak_figures {
 	uint64_t clients, leases, handles;
-	uint64_t descriptors, maps, resident_bytes, heap_bytes;
+	uint64_t descriptors, maps;
+	uint64_t heap_bytes; /* in use */
+	uint64_t heap_resident_bytes, resident_bytes; /* of the heap, and of all else */
 };
+
+/*
+ * How much more of these than at its first rest a server may have at another one. Tables of a few hundred descriptors, clients or leases double
+ * at times. The heap keeps all pages below a piece that is in use, at most as many as it ever had: the 2 KiB of each of 1024 requests of either user
+ * that waited once, and what they waited with. Of its programs' files a server comes to use more pages.
+ */
+#define SOAK_HEAP_SLACK          (UINT64_C(64) << 10)
+#define SOAK_HEAP_RESIDENT_SLACK (UINT64_C(12) << 20)
+#define SOAK_RESIDENT_SLACK      (UINT64_C(1) << 20)
 
 /* 0 or -1. */
 int soak_look(const char *program, pid_t server, struct soak_figures *figures);
+
+/* What a server has at each rest; and at the end, whether the last server had more and more memory. */
+void soak_add_to_trend(const struct soak_figures *figures);
+void soak_judge_trend(void);
 
 #endif
