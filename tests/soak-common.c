@@ -24,6 +24,11 @@ void soak_count(enum soak_fault fault)
 	atomic_fetch_add_explicit(&soak->done[fault], 1, memory_order_relaxed);
 }
 
+void soak_excuse(enum soak_fault fault)
+{
+	atomic_store(&soak->excused[fault], true);
+}
+
 void soak_keep(enum soak_promise promise)
 {
 	atomic_fetch_add_explicit(&soak->kept[promise], 1, memory_order_relaxed);

@@ -70,8 +70,12 @@ static struct fuse_system fuse = {.size = FUSE_SIZE, .readable = FUSE_READABLE};
 bool soak_try_fuse(void)
 {
 	fuse.folder = strdup(folder_of("fuse"));
-	if (!fuse.folder || !fuse_start(&fuse))
+	if (!fuse.folder || !fuse_start(&fuse)) {
+		soak_excuse(SOAK_FUSE_STOPPED);
+		soak_excuse(SOAK_FUSE_KILLED);
+		soak_excuse(SOAK_FUSE_FAILED);
 		return false;
+	}
 	fuse_stop(&fuse);
 	return true;
 }
@@ -189,6 +193,7 @@ bool soak_mount_disk(void)
 	if (mkdir(folder_of("disk"), 0755) < 0 ||
 	    mount("tmpfs", folder_of("disk"), "tmpfs", 0, "size=" DISK_SIZE ",huge=never") < 0) {
 		printf("skipped: a full disk can't be mounted here\n");
+		soak_excuse(SOAK_DISK_FILLED);
 		return false;
 	}
 	fd = open(folder_of("disk/file"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);

@@ -38,7 +38,7 @@ static const char *const promise_names[SOAK_N_PROMISES] = {
 	[SOAK_RESTS] = "rests of a server, and a leak",
 	[SOAK_WRITERS] = "guarded files written, and under a reader",
 	[SOAK_LIVES] = "servers started, and a process ended on its own",
-	[SOAK_ITSELF] = "faults that could not be made",
+	[SOAK_ITSELF] = "kinds of faults made, and could not be made",
 };
 
 static uint64_t kept(enum soak_promise promise)
@@ -55,11 +55,22 @@ void soak_tell(uint64_t seconds)
 	fflush(stdout);
 }
 
+void soak_require_all(void)
+{
+	for (unsigned i = 0; i < SOAK_N_FAULTS; i++) {
+		if (atomic_load(&soak->done[i]))
+			soak_keep(SOAK_ITSELF);
+		else if (!atomic_load(&soak->excused[i]))
+			soak_lose(SOAK_ITSELF, "no %s, in all that time", fault_names[i]);
+	}
+}
+
 void soak_sum_up(void)
 {
 	printf("\n%12s  %s\n", "times", "what was done");
 	for (unsigned i = 0; i < SOAK_N_FAULTS; i++)
-		printf("%12" PRIu64 "  %s\n", atomic_load(&soak->done[i]), fault_names[i]);
+		printf("%12" PRIu64 "  %s%s\n", atomic_load(&soak->done[i]), fault_names[i],
+		       atomic_load(&soak->excused[i]) ? ": can't be done here" : "");
 	printf("\n%12s %8s  %s\n", "times", "lost", "what has to hold all the while");
 	for (unsigned i = 0; i < SOAK_N_PROMISES; i++)
 		printf("%12" PRIu64 " %8" PRIu64 "  %s\n", kept(i), atomic_load(&soak->lost[i]), promise_names[i]);

@@ -309,6 +309,10 @@ int soak_misbehave(uint64_t number)
 
 	soak_begin_random(10000 + number);
 	/* Who takes the room of a user takes it from all processes of that user. */
+	if (!other) {
+		soak_excuse(SOAK_CLIENT_STOPPED);
+		soak_excuse(SOAK_PINNED_FOR_EVER);
+	}
 	switch (soak_random(other ? 8 : 6)) {
 	case 0:
 		read_and_end(false);

@@ -84,9 +84,19 @@ static void write_version(unsigned file, int fd)
 	atomic_fetch_add(version, 1);
 }
 
+/* A server can guard a file only where the kernel gives leases on it. */
+static void try_guard(void)
+{
+	_cleanup_(close_fdp) int fd = open(soak_path(SOAK_FILES), O_RDONLY | O_CLOEXEC);
+
+	if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0)
+		soak_excuse(SOAK_WRITER_WAITED);
+}
+
 int soak_write_guarded(unsigned place)
 {
 	soak_begin_random(place);
+	try_guard();
 	while (soak_goes_on()) {
 		unsigned file = SOAK_FILES + (unsigned)soak_random(SOAK_GUARDED);
 		_cleanup_(close_fdp) int fd = get_in(file);

@@ -360,8 +360,10 @@ int main(int argc, char **argv)
 	end();
 	soak_tell((soak_now_ms() - began_ms) / 1000);
 	/* If it has gone on to its end. */
-	if (!atomic_load(&soak->n_lost))
+	if (!atomic_load(&soak->n_lost)) {
 		soak_judge_trend();
+		soak_require_all();
+	}
 	soak_sum_up();
 	if (atomic_load(&soak->n_lost))
 		fprintf(stderr, "soak: the seed was %" PRIu64 "\n", seed);

@@ -75,6 +75,7 @@ struct soak {
 	atomic_bool rest; /* readers stand nowhere */
 	_Alignas(8) _Atomic uint64_t n_starts; /* of the server */
 	_Alignas(8) _Atomic uint64_t done[SOAK_N_FAULTS];
+	atomic_bool excused[SOAK_N_FAULTS];
 	_Alignas(8) _Atomic uint64_t kept[SOAK_N_PROMISES], lost[SOAK_N_PROMISES];
 	_Alignas(8) _Atomic uint64_t n_bytes; /* compared */
 	/* No cursor of a reader's thread stands where it stood before this start of the server. */
@@ -94,6 +95,9 @@ extern struct soak *soak;
 
 /* Counts what was done. */
 void soak_count(enum soak_fault fault);
+
+/* It can't be done here, so it need not be. */
+void soak_excuse(enum soak_fault fault);
 
 /* Counts what was looked at, and held. */
 void soak_keep(enum soak_promise promise);
@@ -156,11 +160,14 @@ int soak_fill_disk(unsigned place);
 /* Has this process, and what it starts, a namespace of mounts. As root of a namespace of users, where it is none. */
 void soak_enter_namespace(void);
 
-/* False, with a line that says so, where they can't be mounted. */
+/* False, with a line that says so, where they can't be mounted: then what is done with them is excused. */
 bool soak_try_fuse(void);
 bool soak_mount_disk(void);
 
 /* ---- the end ---- */
+
+/* Requires that all was done that is not excused. */
+void soak_require_all(void);
 
 /* A line of how far it is; and what was done how many times, what was promised, and what was lost. */
 void soak_tell(uint64_t seconds);
