@@ -118,33 +118,41 @@ static int send_request(struct connection *connection, const struct message *req
 	}
 }
 
-/* Before a lease: sees to it that there is a slot. */
-static void make_slot(struct connection *connection)
+/*
+ * Before a lease: sees to it that there is a slot, and room for it in the bounds of the client's own cache. What goes for that is said with the
+ * request.
+ */
+static void make_room(struct connection *connection, uint64_t bytes, struct slot_list *released)
 {
-	uint32_t n_slots = connection->board.n_slots;
-	bool needed;
+	struct lease_table *leases = &connection->leases;
+	uint32_t n_slots = connection->board.n_slots, n = UINT32_MAX;
+	uint64_t most = connection->max_mapped > bytes ? connection->max_mapped - bytes : 0;
+	struct discards discards;
 
+	discards.slots.n = 0;
 	pthread_mutex_lock(&connection->lock);
-	needed = connection->leases.n_mapped == n_slots;
+	if (leases->mapped_bytes > most)
+		n = leases->n_mapped - leases->n_mapped / MAPPED_SHARE;
+	if (leases->n_mapped == n_slots)
+		n = n_slots - n_slots / SLOTS_SHARE;
+	if (n < UINT32_MAX)
+		lease_table_trim(leases, most, n, &discards);
 	pthread_mutex_unlock(&connection->lock);
-	if (needed)
-		connection_trim(connection, UINT64_MAX, n_slots - n_slots / SLOTS_SHARE);
+
+	discards_unmap(&discards);
+	*released = discards.slots;
 }
 
-/* After a lease: keeps the client's own cache in its bounds. */
+/* After a lease: lets go of those that it has superseded, and of what is above the bound after all. */
 static void trim(struct connection *connection)
 {
-	const struct lease_table *leases = &connection->leases;
-	uint32_t n = UINT32_MAX;
 	bool needed;
 
 	pthread_mutex_lock(&connection->lock);
-	needed = leases->superseded || leases->mapped_bytes > connection->max_mapped;
-	if (leases->mapped_bytes > connection->max_mapped)
-		n = leases->n_mapped - leases->n_mapped / MAPPED_SHARE;
+	needed = connection->leases.superseded || connection->leases.mapped_bytes > connection->max_mapped;
 	pthread_mutex_unlock(&connection->lock);
 	if (needed)
-		connection_trim(connection, connection->max_mapped, n);
+		connection_trim(connection, connection->max_mapped, UINT32_MAX);
 }
 
 static int run(struct call *call, struct connection *connection, struct message *request, int descriptor, uint64_t deadline_ms)
@@ -153,7 +161,7 @@ static int run(struct call *call, struct connection *connection, struct message 
 	int r;
 
 	if (lease)
-		make_slot(connection);
+		make_room(connection, call->expected_bytes, &request->lease.released);
 
 	pthread_mutex_lock(&connection->lock);
 	connection->complaint[0] = '\0';
@@ -168,6 +176,8 @@ static int run(struct call *call, struct connection *connection, struct message 
 		connection_fail(connection);
 		r = -ENOTCONN;
 	}
+	if (r < 0 && lease && request->lease.released.n)
+		connection_release(connection, &request->lease.released);
 
 	/* A server that lies may have answered before it was asked: then the call stays until that is handled. */
 	pthread_mutex_lock(&connection->lock);

@@ -9,6 +9,7 @@
 #include "client/cursor.h"
 
 #include "client/call.h"
+#include "client/connection.h"
 #include "client/file.h"
 #include "proto/util.h"
 
@@ -50,6 +51,17 @@ static int look_again(struct move *move)
 	return MOVE_AGAIN;
 }
 
+/* How much a lease on the range will have mapped, by what the file is known to have. */
+static uint64_t expected_bytes(const struct move *move, uint64_t offset, uint64_t length)
+{
+	uint64_t window_bytes = move->connection->server.window_bytes, known = atomic_load(&move->cursor->file->size);
+	uint64_t end = min_u64(offset + length, known);
+
+	if (offset >= end)
+		return 0;
+	return min_u64(round_up(end, window_bytes), round_up(known, page_size())) - round_down(offset, window_bytes);
+}
+
 /* Asks for a lease. 0 and a place, which has no data past the end of the file; MOVE_AGAIN; or an error. */
 static int ask_lease(struct move *move, uint64_t offset, uint64_t length)
 {
@@ -65,7 +77,7 @@ static int ask_lease(struct move *move, uint64_t offset, uint64_t length)
 				.ahead = move->cursor->ahead,
 			},
 	};
-	struct call call = {.descriptor = move->fd};
+	struct call call = {.descriptor = move->fd, .expected_bytes = expected_bytes(move, offset, length)};
 	int r;
 
 	r = call_run(&call, move->connection, &request, -1, deadline(move));

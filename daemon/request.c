@@ -263,6 +263,15 @@ static int run_open(struct request *request, struct registry *registry, bool in_
 	return 0;
 }
 
+/* The client says that it has unmapped. What is not there (any more) is nothing to complain of: it may have crossed a recall. */
+static void release(struct request *request, struct registry *registry, struct slot_list *slots)
+{
+	for (uint32_t i = 0; i < slots->n; i++)
+		registry_release(registry, request->client, &slots->refs[i]);
+	/* Once is enough for a request that waits. */
+	slots->n = 0;
+}
+
 static int run_lease(struct request *request, struct registry *registry, bool in_turn, struct answer *answer)
 {
 	const struct message_lease *lease = &request->message.lease;
@@ -278,6 +287,7 @@ static int run_lease(struct request *request, struct registry *registry, bool in
 	struct lease_grant grant;
 	int r;
 
+	release(request, registry, &request->message.lease.released);
 	if (!lease->length || lease->offset > INT64_MAX) {
 		request_refuse(answer, serial, EINVAL, "a lease needs an offset below 2^63 and a length of at least 1");
 		return 0;
@@ -316,14 +326,10 @@ static int run_lease(struct request *request, struct registry *registry, bool in
 	return 0;
 }
 
-/* The client says that it has unmapped. What is not there (any more) is nothing to complain of: it may have crossed a recall. */
 static int run_release(struct request *request, struct registry *registry, struct answer *answer)
 {
-	const struct slot_list *slots = &request->message.release.slots;
-
+	release(request, registry, &request->message.release.slots);
 	answer_with(answer, 0, 0);
-	for (uint32_t i = 0; i < slots->n; i++)
-		registry_release(registry, request->client, &slots->refs[i]);
 	return 0;
 }
 

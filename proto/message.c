@@ -24,6 +24,7 @@ static const struct field lease[] = {
 	FIELD(FIELD_U64, lease.length),
 	FIELD(FIELD_U32, lease.deadline_ms),
 	FIELD(FIELD_U32, lease.ahead),
+	FIELD(FIELD_SLOTS, lease.released),
 };
 static const struct field release[] = {HEAD, FIELD(FIELD_SLOTS, release.slots)};
 static const struct field close_[] = {HEAD, FIELD(FIELD_U64, close.file)};

@@ -77,6 +77,7 @@ struct message_lease {
 	uint64_t length;
 	uint32_t deadline_ms;
 	uint32_t ahead; /* how many windows more, if it is easy */
+	struct slot_list released; /* as by a RELEASE before */
 };
 
 struct message_slots {

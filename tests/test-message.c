@@ -44,7 +44,13 @@ static void fill(uint32_t type, uint32_t small, uint64_t large, size_t n)
 		break;
 	case MESSAGE_LEASE:
 		in.lease = (struct message_lease){
-			.file = large, .offset = large - 1, .length = large - 2, .deadline_ms = small, .ahead = small - 1};
+			.file = large,
+			.offset = large - 1,
+			.length = large - 2,
+			.deadline_ms = small,
+			.ahead = small - 1,
+			.released = slots,
+		};
 		break;
 	case MESSAGE_RELEASE:
 	case MESSAGE_RECALL:
@@ -145,13 +151,15 @@ START_TEST(test_round_trip)
 			}
 
 	/* By name, for the ones whose fields are of one kind and could be swapped on both ways. */
-	fill(MESSAGE_LEASE, 70000, UINT64_MAX, 0);
+	fill(MESSAGE_LEASE, 70000, UINT64_MAX, 2);
 	assert_round_trip();
 	ck_assert_uint_eq(out.lease.file, UINT64_MAX);
 	ck_assert_uint_eq(out.lease.offset, UINT64_MAX - 1);
 	ck_assert_uint_eq(out.lease.length, UINT64_MAX - 2);
 	ck_assert_uint_eq(out.lease.deadline_ms, 70000);
 	ck_assert_uint_eq(out.lease.ahead, 69999);
+	ck_assert_uint_eq(out.lease.released.n, 2);
+	ck_assert_uint_eq(out.lease.released.refs[1].generation, 69999);
 	fill(MESSAGE_LEASED, 5, 1000, 3);
 	assert_round_trip();
 	ck_assert_uint_eq(out.leased.lease.slot, 5);

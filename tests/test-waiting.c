@@ -365,6 +365,36 @@ START_TEST(test_marked_victims)
 }
 END_TEST
 
+/* What a client has let go of may stand in the request for what it wants instead. */
+START_TEST(test_released_with_request)
+{
+	struct message request;
+	struct slot_ref lease;
+
+	start();
+	lease_window(&a, 0);
+	lease = lease_window(&a, 1);
+	raw_unpin(&a, &lease);
+	ck_assert_int_eq(board_claim_own(&a.board.slots[lease.slot], lease.generation), BOARD_CLAIM_WON);
+	request = raw_lease_request(file, 2 * WINDOW, 1, RAW_LONG_MS);
+	request.lease.released = (struct slot_list){.n = 2, .refs = {lease, {.slot = UINT32_MAX, .generation = 1}}};
+	raw_send(&a, &request, -1);
+	ck_assert_uint_eq(raw_receive_leased(&a).victims.n, 0);
+	ck_assert_uint_eq(raw_summary(&observer).leases, 2);
+	ck_assert_uint_eq(raw_summary(&observer).recalls, 0);
+
+	/* Also if the request itself can't be met. */
+	lease = raw_lease(&b, file, 0, 1).lease;
+	raw_unpin(&b, &lease);
+	ck_assert_int_eq(board_claim_own(&b.board.slots[lease.slot], lease.generation), BOARD_CLAIM_WON);
+	request = raw_lease_request(file, 0, 0, RAW_LONG_MS);
+	request.lease.released = (struct slot_list){.n = 1, .refs = {lease}};
+	raw_refused(&b, &request, -1, EINVAL);
+	ck_assert_uint_eq(raw_summary(&observer).leases, 2);
+	stop();
+}
+END_TEST
+
 START_TEST(test_unleased_goes_first)
 {
 	struct slot_ref lease;
@@ -588,7 +618,8 @@ Suite *suite(void)
 
 	HARNESS_CASE(s, "pinned", test_pinned_stays, test_unprintable_name, test_unpin_lets_in);
 	HARNESS_CASE(s, "idle", test_idle_is_recalled, test_shared_region_needs_all, test_deaf_client_goes, test_deaf_to_many, test_many_deaf,
-		     test_own_victims, test_marked_victims, test_unleased_goes_first, test_draining_is_revived);
+		     test_own_victims, test_marked_victims, test_released_with_request,
+		     test_unleased_goes_first, test_draining_is_revived);
 	HARNESS_CASE(s, "order", test_lru_by_end_of_pin, test_lru_of_hits, test_out_of_turn, test_first_come_first_served);
 	HARNESS_CASE(s, "gone", test_killed_client, test_waiting_client_goes);
 	return s;

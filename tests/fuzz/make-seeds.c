@@ -84,7 +84,7 @@ static void write_requests(void)
 	write_message(name, (struct message){.type = MESSAGE_HELLO, .hello = {.version = 1, .name = text_of("seed")}});
 	write_message(name, (struct message){.type = MESSAGE_OPEN, .open = {.label = text_of("/seed"), .deadline_ms = 5000}});
 	write_message(name, (struct message){.type = MESSAGE_OPEN, .open = {.label = long_text()}});
-	write_message(name, (struct message){.type = MESSAGE_LEASE, .lease = {1, 2, 3, 4, 5}});
+	write_message(name, (struct message){.type = MESSAGE_LEASE, .lease = {1, 2, 3, 4, 5, few_slots}});
 	write_message(name, (struct message){.type = MESSAGE_LEASE,
 					     .lease = {UINT64_MAX, INT64_MAX, UINT64_C(1) << 32, UINT32_MAX, 65536}});
 	write_message(name, (struct message){.type = MESSAGE_RELEASE});
@@ -193,7 +193,7 @@ static void open_file(unsigned client, enum step_descriptor what)
 
 static void lease(unsigned client, uint64_t file, uint64_t offset, uint64_t length)
 {
-	ask(client, (struct message){.type = MESSAGE_LEASE, .lease = {file, offset, length, 50, 1}});
+	ask(client, (struct message){.type = MESSAGE_LEASE, .lease = {file, offset, length, 50, 1, {.n = 0}}});
 }
 
 static void unpin(unsigned client, unsigned slot)
