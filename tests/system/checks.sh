@@ -279,6 +279,54 @@ rm -r /run/systemd/system/smmapd.service.d /etc/smmapd.conf.d/check.conf
 rmdir --ignore-fail-on-non-empty /etc/smmapd.conf.d
 systemctl daemon-reload
 
+# ---- files that hang ----
+
+hung_folder=/tmp/hung-files hung_client='' runners=()
+
+# Of these the server begins to close some: that hangs already.
+hang_files() {
+	local build=/home/builder/smmapd/_build/debian drop
+	as builder make -C "$build" tests/system/hung-files || return
+	[ -e /dev/fuse ] || mknod /dev/fuse c 10 229 || return
+	"$build/tests/system/hung-files" "$hung_folder" >/tmp/hung 2>&1 &
+	hung_client=$!
+	until_true 30 grep 'files hang' /tmp/hung || ! cat /tmp/hung || return
+	smmapd drop "$hung_folder" &
+	drop=$!
+	until_true 30 at_least usage.closing 4 || return
+	kill "$drop"
+	wait "$drop"
+	smmapd status --files | tee /dev/stderr | grep -q "$hung_folder"
+}
+
+# Some of the runners of the server that is gone hang, since they are here in spite of SIGKILL; or none.
+some_are_left() {
+	kill -KILL "${runners[@]}" 2>/dev/null
+	ps --no-headers -o pid,stat,wchan:20,comm "${runners[@]}"
+}
+none_is_left() {
+	! ps "${runners[@]}" && ! grep "$hung_folder" /proc/[0-9]*/mounts
+}
+
+# What takes longer than TimeoutStopSec= is killed, and has failed.
+stop_with_hung() {
+	mapfile -t runners < <(pgrep --parent "$(main_pid)" --exact smmapd-runner)
+	[ "${#runners[@]}" -gt 0 ] && systemctl stop smmapd.service || return
+	systemctl show --property=TimeoutStopUSec,ActiveState,Result smmapd.service | sort | tee state
+	grep -qx 'ActiveState=inactive' state && grep -qx 'Result=success' state && some_are_left
+}
+start_beside_hung() {
+	systemctl start smmapd.service && read_once && systemctl is-active smmapd.service && some_are_left
+}
+end_hung() {
+	kill "$hung_client" && wait "$hung_client" && until_true 30 none_is_left && rmdir "$hung_folder" && read_once
+}
+check 'a client has files open whose file system then hangs' hang_files
+check 'systemctl stop ends the service well, and within TimeoutStopSec=, though every close of these hangs' stop_with_hung
+cat "$log"
+check 'beside what hangs of it, it is started again, and serves' start_beside_hung
+check 'when the file system ends, nothing is left of that' end_hung
+
 # ---- a user's own server ----
 
 own_server() {
