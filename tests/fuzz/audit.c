@@ -17,7 +17,7 @@
 
 static void audit_share(const struct share *share)
 {
-	uint32_t n_holds = 0, n_recalled = 0;
+	uint32_t n_holds = 0, n_recalled = 0, n_late = 0;
 	const struct hold *hold;
 
 	DL_FOREACH(share->holds, hold)
@@ -26,20 +26,25 @@ static void audit_share(const struct share *share)
 		require(hold->lease->client->account == share->account);
 		n_holds++;
 		n_recalled += hold->lease->recalled;
+		n_late += hold->lease->late;
 	}
 	require(n_holds > 0 && share->n_holds == n_holds);
 	require(share->n_recalled == n_recalled);
 	require(share->draining == (n_recalled == n_holds));
+	require(share->n_late == n_late);
+	require(share->late == (share->draining && n_late));
 	require(share->n_named == 0);
 }
 
 static void audit_region(const struct file *file, const struct region *region, struct usage *usage)
 {
 	const struct share *share;
+	bool late = false;
 
 	DL_FOREACH(region->shares, share)
 	{
 		require(share->region == region);
+		late = late || share->n_late;
 		audit_share(share);
 		require(!region->draining || share->draining);
 	}
@@ -47,11 +52,14 @@ static void audit_region(const struct file *file, const struct region *region, s
 	require(region->mapped <= region->length);
 	require(region->mapped == region->length || region->shares);
 	require(region->shares || !(region->draining || region->detached || region->coming));
+	require(region->late == (region->draining && late));
 
 	usage->memory += region->length;
 	usage->maps++;
 	usage->draining += region->draining ? region->length : 0;
 	usage->draining_maps += region->draining;
+	usage->late += region->late ? region->length : 0;
+	usage->late_maps += region->late;
 }
 
 static void audit_file(const struct file *file, struct usage *usage)
@@ -71,12 +79,15 @@ static void audit_file(const struct file *file, struct usage *usage)
 	require(file->fd >= 0);
 	require(file->n_regions == own.maps);
 	require(file->n_draining == own.draining_maps);
+	require(file->n_late == own.late_maps);
 	require(file->mapped_bytes == own.memory);
 
 	usage->memory += own.memory;
 	usage->draining += own.draining;
 	usage->maps += own.maps;
 	usage->draining_maps += own.draining_maps;
+	usage->late += own.late;
+	usage->late_maps += own.late_maps;
 	usage->handles++;
 }
 
@@ -88,7 +99,7 @@ static void audit_files(const struct registry *registry, struct usage *usage)
 	for (file = registry->by_id; file; file = file->by_id.next) {
 		audit_file(file, usage);
 		n_bare += !file->n_regions;
-		n_emptying += file->n_regions && file->n_draining == file->n_regions;
+		n_emptying += file->n_regions && file->n_draining == file->n_regions && !file->n_late;
 	}
 	DL_COUNT(registry->bare, file, n_listed);
 	require(n_listed == n_bare);
@@ -151,7 +162,8 @@ static void audit_clients(const struct registry *registry, struct usage *usage)
 
 /* ---- accounts ---- */
 
-static void add_region(const struct region *region, const struct account *account, struct holding *held, struct holding *draining)
+static void add_region(const struct region *region, const struct account *account, struct holding *held, struct holding *draining,
+		       struct holding *late)
 {
 	const struct share *share = share_find(region, account);
 
@@ -161,6 +173,8 @@ static void add_region(const struct region *region, const struct account *accoun
 	held->maps++;
 	draining->memory += share->draining ? region->length : 0;
 	draining->maps += share->draining;
+	late->memory += share->late ? region->length : 0;
+	late->maps += share->late;
 }
 
 static uint64_t count_having(const struct registry *registry, const struct account *account, uint64_t file)
@@ -174,19 +188,20 @@ static uint64_t count_having(const struct registry *registry, const struct accou
 }
 
 static void add_file(const struct registry *registry, const struct file *file, const struct account *account, struct holding *held,
-		     struct holding *draining)
+		     struct holding *draining, struct holding *late)
 {
 	const struct file_user *user = file_find_user(file, account);
-	struct holding own = {0}, own_draining = {0};
+	struct holding own = {0}, own_draining = {0}, own_late = {0};
 	const struct region *region;
 
 	for (region = file->regions; region; region = region->by_window.next)
-		add_region(region, account, &own, &own_draining);
+		add_region(region, account, &own, &own_draining, &own_late);
 	DL_FOREACH(file->detached, region)
-		add_region(region, account, &own, &own_draining);
+		add_region(region, account, &own, &own_draining, &own_late);
 
 	require((user ? user->n_shares : 0) == own.maps);
 	require((user ? user->n_draining : 0) == own_draining.maps);
+	require((user ? user->n_late : 0) == own_late.maps);
 	require((user ? user->n_clients : 0) == count_having(registry, account, file->id));
 	require(!user || user->n_shares || user->n_clients);
 	held->memory += own.memory;
@@ -195,6 +210,9 @@ static void add_file(const struct registry *registry, const struct file *file, c
 	draining->memory += own_draining.memory;
 	draining->maps += own_draining.maps;
 	draining->handles += own.maps && own.maps == own_draining.maps;
+	late->memory += own_late.memory;
+	late->maps += own_late.maps;
+	late->handles += own.maps == own_draining.maps && own_late.maps;
 }
 
 static void require_same(const struct holding *a, const struct holding *b)
@@ -223,7 +241,7 @@ static void audit_waiting(const struct account *account)
 
 static void audit_account(const struct registry *registry, const struct account *account)
 {
-	struct holding held = {0}, draining = {0};
+	struct holding held = {0}, draining = {0}, late = {0};
 	uint64_t n_clients = 0, n_openings = 0;
 	const struct client *client;
 	const struct file *file;
@@ -239,16 +257,18 @@ static void audit_account(const struct registry *registry, const struct account 
 
 			held.leases += lease ? lease->n_charged : 0;
 			draining.leases += lease && lease->recalled ? lease->n_charged : 0;
+			late.leases += lease && lease->late ? lease->n_charged : 0;
 		}
 	}
 	for (file = registry->by_id; file; file = file->by_id.next)
-		add_file(registry, file, account, &held, &draining);
+		add_file(registry, file, account, &held, &draining, &late);
 
 	/* Others have not said HELLO yet. */
 	require(account->n_clients > 0 && account->n_clients >= n_clients);
 	require(account->n_openings == n_openings);
 	require_same(&account->held, &held);
 	require_same(&account->draining, &draining);
+	require_same(&account->late, &late);
 	require(account->order.n == held.maps - draining.maps);
 	audit_waiting(account);
 }
@@ -272,6 +292,7 @@ static void audit_limits(const struct registry *registry, bool grown)
 		require(account->n_openings <= quota->files);
 		require(account->n_clients <= quota->clients);
 		require(account->n_waiting <= quota->requests);
+		require(account->n_waiting_opens <= quota->opens);
 	}
 }
 
@@ -286,6 +307,8 @@ void audit(const struct registry *registry, bool grown)
 	require(registry->usage.draining == usage.draining);
 	require(registry->usage.maps == usage.maps);
 	require(registry->usage.draining_maps == usage.draining_maps);
+	require(registry->usage.late == usage.late);
+	require(registry->usage.late_maps == usage.late_maps);
 	require(registry->usage.handles == usage.handles);
 	require(registry->usage.leases == usage.leases);
 	DL_FOREACH(registry->accounts, account)

@@ -96,8 +96,8 @@ static void start(void)
 		.user_percent = 75,
 		.strays = MANY,
 		.in_flight = MANY,
-		.quota = {.memory = 7 * page, .maps = 5, .handles = 2, .leases = 8, .files = 6, .clients = 2, .requests = 3, .strays = MANY,
-			  .in_flight = MANY},
+		.quota = {.memory = 7 * page, .maps = 5, .handles = 2, .leases = 8, .files = 6, .clients = 2, .requests = 3, .opens = 2,
+			  .strays = MANY, .in_flight = MANY},
 		.recall_timeout_ms = 30,
 		.idle_timeout_ms = 2000,
 	};
