@@ -62,6 +62,51 @@ static void audit_region(const struct file *file, const struct region *region, s
 	usage->late_maps += region->late;
 }
 
+/* All is heard that the kernel has told of writers, and who need not wait any more does not. */
+static void audit_guard(const struct registry *registry, const struct file *file)
+{
+	const struct write_guard *guard = &file->guard;
+	uint64_t timeout_ms = registry->limits.write_guard_timeout_ms;
+
+	switch (guard->state) {
+	case WRITE_GUARD_NONE:
+		require(guard->fd < 0);
+		require(!file->n_regions || !registry->limits.write_guard);
+		return;
+	case WRITE_GUARD_IMPOSSIBLE:
+		require(guard->fd < 0);
+		break;
+	case WRITE_GUARD_AWAITED:
+		break;
+	case WRITE_GUARD_HELD:
+		require(!write_guard_is_broken(guard));
+		break;
+	case WRITE_GUARD_BREAKING:
+		require(write_guard_is_broken(guard) && file->leases);
+		require(registry->now_ms < guard->until_ms && guard->until_ms <= registry->now_ms + timeout_ms);
+		break;
+	}
+	require(file->n_regions && registry->limits.write_guard);
+}
+
+static void audit_guards(const struct registry *registry)
+{
+	uint64_t n_open = 0, n_awaited = 0, n_breaking = 0, n;
+	const struct file *file;
+
+	for (file = registry->by_id; file; file = file->by_id.next) {
+		audit_guard(registry, file);
+		n_open += file->guard.fd >= 0;
+		n_awaited += file->guard.state == WRITE_GUARD_AWAITED;
+		n_breaking += file->guard.state == WRITE_GUARD_BREAKING;
+	}
+	require(HASH_CNT(by_guard, registry->by_guard) == n_open);
+	DL_COUNT2(registry->unguarded, file, n, next_guard);
+	require(n == n_awaited);
+	DL_COUNT2(registry->breaking, file, n, next_guard);
+	require(n == n_breaking);
+}
+
 static void audit_file(const struct file *file, struct usage *usage)
 {
 	const struct region *region;
@@ -302,6 +347,7 @@ void audit(const struct registry *registry, bool grown)
 	struct usage usage = {0};
 
 	audit_files(registry, &usage);
+	audit_guards(registry);
 	audit_clients(registry, &usage);
 	require(registry->usage.memory == usage.memory);
 	require(registry->usage.draining == usage.draining);

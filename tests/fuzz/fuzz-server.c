@@ -7,7 +7,8 @@
  * corpus takes about a millisecond and a half with sanitizers.
  *
  * After each step all sums are counted anew (see audit.h), every answer decodes, no request has two of them or none, and a connection ends if
- * and only if its client has broken the protocol, or has not unmapped in time. In the end nothing is left.
+ * and only if its client has broken the protocol, or has not unmapped in time. Writers wait for nothing but pins (see writing.h). In the end
+ * nothing is left.
  */
 #include "config.h"
 
@@ -15,6 +16,7 @@
 #include "daemon/log.h"
 #include "daemon/peer.h"
 #include "daemon/server.h"
+#include "daemon/write-guard.h"
 #include "proto/board.h"
 #include "proto/figures.h"
 #include "proto/pulse.h"
@@ -24,6 +26,7 @@
 #include "tests/fuzz/decode.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/world.h"
+#include "tests/fuzz/writing.h"
 
 #include <string.h>
 #include <sys/socket.h>
@@ -99,6 +102,7 @@ static void start(void)
 		.quota = {.memory = 7 * page, .maps = 5, .handles = 2, .leases = 8, .files = 6, .clients = 2, .requests = 3, .opens = 2,
 			  .strays = MANY, .in_flight = MANY},
 		.recall_timeout_ms = 30,
+		.write_guard_timeout_ms = 50,
 		.idle_timeout_ms = 2000,
 	};
 	struct listener listener = LISTENER_NONE;
@@ -133,6 +137,7 @@ static void stop(void)
 	server_deinit(&server);
 	require(!server.n_peers && !server.registry.accounts && !server.registry.volumes && !server.registry.closing);
 	require(!usage->memory && !usage->maps && !usage->handles);
+	require(!server.registry.by_guard && !server.registry.unguarded && !server.registry.breaking);
 	/* The backlog is not the next one's. */
 	while ((fd = accept4(listener_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
 		close_fd(fd);
@@ -360,11 +365,24 @@ static void scribble(struct puppet *puppet, unsigned word, struct input *input)
 		((_Atomic uint64_t *)slot)[word % 4] = value;
 }
 
-static void later(struct puppet *puppet, unsigned argument)
+static void set(unsigned settings)
+{
+	struct limits limits = server.registry.limits;
+
+	limits.write_guard = settings & STEP_GUARDED;
+	if (limits.write_guard != server.registry.limits.write_guard)
+		server_set_limits(&server, &limits);
+	world_have_writers_stay(settings & STEP_STAY);
+}
+
+static void later(unsigned client, unsigned argument)
 {
 	static const uint64_t waits_ms[] = {0, 10, 20, 100, 1000, 3600000};
+	struct puppet *puppet = &puppets[client];
 
-	if (argument < STEP_HEAR)
+	if (argument == STEP_SET)
+		set(client);
+	else if (argument < STEP_HEAR)
 		world_wait_ms(waits_ms[argument]);
 	else if (argument == STEP_FAIL)
 		world_fail_map(true);
@@ -400,10 +418,11 @@ static void do_step(struct input *input)
 	unsigned client = byte >> 3 & 3, argument = byte >> 5;
 	enum step step = byte & 7;
 	struct puppet *puppet = &puppets[client];
+	bool passes = step == STEP_LATER && argument != STEP_SET && argument < STEP_HEAR; /* time */
 
 	switch (step) {
 	case STEP_LATER:
-		later(puppet, argument);
+		later(client, argument);
 		break;
 	case STEP_CONNECT:
 		join(puppet, argument);
@@ -425,9 +444,12 @@ static void do_step(struct input *input)
 		break;
 	case STEP_FILE:
 		world_change_file(client, argument);
+		writing_come(&server.registry, client, false, turn);
 		break;
 	}
 	turn();
+	for (unsigned i = 0; i < WORLD_N_FILES; i++)
+		writing_come(&server.registry, i, passes, turn);
 	look_at_all(step == STEP_LATER);
 	files_changed = files_changed || step == STEP_FILE;
 	audit(&server.registry, files_changed);
@@ -443,6 +465,15 @@ static void prepare(void)
 	make_listener();
 	start();
 	stop();
+}
+
+/* What the kernel tells of writers waits for the server, whichever thread it may choose. */
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	(void)argc;
+	(void)argv;
+	close_fd(write_guard_open_ear());
+	return 0;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -461,6 +492,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (unsigned i = 0; i < STEP_N_CLIENTS; i++)
 		leave(&puppets[i]);
 	stop();
+	writing_end();
 	require(world_count_descriptors() == n_descriptors);
 	require(world_mapped_bytes() == 0);
 	return 0;

@@ -14,6 +14,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* Called once by libFuzzer, before it has threads. */
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+
 /* What holds for every input. Where it does not, libFuzzer keeps the input. */
 #define require(condition)                                                                      \
 	do {                                                                                    \

@@ -207,6 +207,11 @@ static void release(unsigned client, uint32_t slot)
 	ask(client, (struct message){.type = MESSAGE_RELEASE, .release = {.slots = {.n = 1, .refs = {{slot, 1}}}}});
 }
 
+static void set(unsigned settings)
+{
+	step(STEP_LATER, settings, STEP_SET);
+}
+
 static void ask_all(unsigned client)
 {
 	for (uint32_t section = 0; section < FIGURES_N_SECTIONS; section++)
@@ -346,6 +351,61 @@ static void add_liar(void)
 	release(0, 0);
 }
 
+/* A writer of a file that one user has pinned and another leases as well; what it waits for ends. */
+static void add_writer(void)
+{
+	set(STEP_GUARDED);
+	for (unsigned client = 0; client < 2; client++) {
+		join(client, client + 1);
+		open_file(client, STEP_FILE_0);
+		lease(client, 1, 0, WINDOW);
+	}
+	unpin(1, 0);
+	step(STEP_FILE, 0, 1);
+	lease(1, 1, 0, 1);
+	ask_all(1);
+	step(STEP_LATER, 0, 1);
+}
+
+static void write_writers(const char *name)
+{
+	/* The pin ends; when it has written, the file is guarded again. */
+	add_writer();
+	unpin(0, 0);
+	step(STEP_LATER, 0, 1);
+	step(STEP_LATER, 0, 4);
+	step(STEP_FILE, 0, 6);
+	write_input(name);
+	/* Its time ends. */
+	add_writer();
+	step(STEP_LATER, 0, 3);
+	lease(1, 1, 0, 1);
+	write_input(name);
+	/* The client, the guard, or the server goes. */
+	add_writer();
+	step(STEP_CONNECT, 0, STEP_NOBODY);
+	write_input(name);
+	add_writer();
+	set(0);
+	set(STEP_GUARDED);
+	step(STEP_LATER, 0, 4);
+	write_input(name);
+	add_writer();
+	write_input(name);
+	/* The writer stays, and the file is not guarded before it has gone. */
+	set(STEP_STAY);
+	step(STEP_FILE, 0, 5);
+	set(STEP_GUARDED | STEP_STAY);
+	join(0, 1);
+	open_file(0, STEP_FILE_0);
+	lease(0, 1, 0, 1);
+	step(STEP_LATER, 0, 4);
+	set(STEP_GUARDED);
+	step(STEP_LATER, 0, 4);
+	step(STEP_FILE, 0, 2);
+	write_input(name);
+}
+
 static void add_nonsense(void)
 {
 	join(0, 1);
@@ -384,6 +444,7 @@ static void write_lives(void)
 	write_input(name);
 	add_liar();
 	write_input(name);
+	write_writers(name);
 	add_nonsense();
 	write_input(name);
 	/* More of one user than there may be, and more than there is room for. */

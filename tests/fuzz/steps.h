@@ -10,14 +10,14 @@
 #include <stdint.h>
 
 enum step {
-	STEP_LATER,    /* argument: how much time passes, or one of two other things */
+	STEP_LATER,    /* argument: how much time passes, or one of three other things */
 	STEP_CONNECT,  /* argument: a user, or STEP_NOBODY; and STEP_DEAF for one that reads no answer. It leaves first, if it is there */
 	STEP_PACKET,   /* a byte: what is sent along; then a msgpack array, as long as it is: or if it is none, all that follows */
 	STEP_BYTES,    /* a byte: what is sent along; a byte: how many bytes; these */
 	STEP_PIN,      /* a byte: a slot, which is pinned as the library does, under the generation that it has */
 	STEP_UNPIN,    /* a byte: a slot, which is unpinned */
 	STEP_SCRIBBLE, /* argument: a word of a slot; a byte: the slot; eight bytes, the highest first, which are written there */
-	STEP_FILE,     /* argument: what becomes of the file of the client's number: a size, or STEP_DELETE */
+	STEP_FILE,     /* argument: what becomes of the file of the client's number: a size, as soon as who writes it is let in; or STEP_DELETE */
 };
 
 #define STEP_N_CLIENTS 4
@@ -30,9 +30,13 @@ enum step {
 /* STEP_FILE: 0 to 6, sizes */
 #define STEP_DELETE 7
 
-/* STEP_LATER: 0 to 5, ever longer */
+/* STEP_LATER: 1 to 5, ever longer */
+#define STEP_SET  0 /* what holds from now on is the client's number: of STEP_GUARDED and STEP_STAY those that are in it */
 #define STEP_HEAR 6 /* a deaf client reads what has come */
 #define STEP_FAIL 7 /* the next map fails */
+
+#define STEP_GUARDED 1 /* files are guarded against writers */
+#define STEP_STAY    2 /* writers that are let in stay */
 
 /* What is sent along with a packet. The files are those of STEP_FILE. */
 enum step_descriptor {

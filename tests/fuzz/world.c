@@ -18,8 +18,6 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define N_FILES 4
-
 /* In memory, and not on an overlay, where files have no identity; else where there is a place. */
 static char folder[] = "/dev/shm/smmap-fuzz-XXXXXX";
 static const char other_folder[] = "/tmp/smmap-fuzz-XXXXXX";
@@ -142,20 +140,22 @@ int64_t world_mapped_bytes(void)
 
 static struct {
 	char path[sizeof(folder) + 8];
-	int writable;
 	int fd;
+	int writer; /* one that has stayed; -1: none */
 	bool changed, deleted;
-} files[N_FILES];
-static int deleted, path_only, in_folder, sockets[2], pipes[2];
+	bool awaits_writer;
+	unsigned size; /* to be, of those below */
+} files[WORLD_N_FILES];
+static int deleted, writable, path_only, in_folder, sockets[2], pipes[2];
+static bool writers_stay;
 
 /* In pages; and what a window that ends within one has more. */
-static const unsigned first_sizes[N_FILES] = {5, 9, 1, 3};
+static const unsigned first_sizes[WORLD_N_FILES] = {5, 9, 1, 3};
 static const unsigned sizes[STEP_DELETE] = {0, 1, 2, 3, 5, 9, 12};
 #define PART 100
 
 static void close_file(unsigned i)
 {
-	close_fdp(&files[i].writable);
 	close_fdp(&files[i].fd);
 	unlink(files[i].path);
 }
@@ -163,27 +163,40 @@ static void close_file(unsigned i)
 static void make_file(unsigned i)
 {
 	snprintf(files[i].path, sizeof(files[i].path), "%s/%u", folder, i);
-	files[i].writable = open(files[i].path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	files[i].fd = open(files[i].path, O_RDONLY | O_CLOEXEC);
-	require(files[i].writable >= 0 && files[i].fd >= 0);
+	files[i].fd = open(files[i].path, O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	require(files[i].fd >= 0);
+	files[i].writer = -1;
 	files[i].deleted = false;
 	files[i].changed = true;
+}
+
+/* The file of a descriptor, whatever has become of its name. */
+static int open_again(int fd, int flags)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, flags | O_CLOEXEC);
+}
+
+static void resize(int fd, unsigned pages, unsigned part)
+{
+	require(ftruncate(fd, (off_t)(pages * page_size() + part)) == 0);
 }
 
 /* A file that no name leads to, open for reading only. */
 static int make_deleted(void)
 {
-	_cleanup_(close_fdp) int writable = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	char path[32];
+	_cleanup_(close_fdp) int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 
-	require(writable >= 0 && ftruncate(writable, (off_t)(2 * page_size())) == 0);
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", writable);
-	return open(path, O_RDONLY | O_CLOEXEC);
+	require(fd >= 0);
+	resize(fd, 2, 0);
+	return open_again(fd, O_RDONLY);
 }
 
 static void remove_all(void)
 {
-	for (unsigned i = 0; i < N_FILES; i++)
+	for (unsigned i = 0; i < WORLD_N_FILES; i++)
 		close_file(i);
 	rmdir(folder);
 }
@@ -194,13 +207,15 @@ static void make_all(void)
 		memcpy(folder, other_folder, sizeof(other_folder));
 		require(mkdtemp(folder));
 	}
-	for (unsigned i = 0; i < N_FILES; i++)
+	for (unsigned i = 0; i < WORLD_N_FILES; i++)
 		make_file(i);
 	atexit(remove_all);
 	deleted = make_deleted();
+	/* None of the others, or that could never be guarded. */
+	writable = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	path_only = open(files[0].path, O_PATH | O_CLOEXEC);
 	in_folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	require(deleted >= 0 && path_only >= 0 && in_folder >= 0);
+	require(deleted >= 0 && writable >= 0 && path_only >= 0 && in_folder >= 0);
 	require(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) == 0);
 	require(pipe2(pipes, O_CLOEXEC) == 0);
 }
@@ -212,14 +227,46 @@ void world_change_file(unsigned i, unsigned change)
 		unlink(files[i].path);
 		return;
 	}
+	files[i].awaits_writer = true;
+	files[i].size = change;
+}
+
+bool world_has_writer(unsigned i)
+{
+	return files[i].awaits_writer;
+}
+
+bool world_write(unsigned i)
+{
+	int fd = open_again(files[i].fd, O_WRONLY | O_NONBLOCK);
+
+	require(fd >= 0 || errno == EWOULDBLOCK);
+	if (fd < 0)
+		return false;
+	files[i].awaits_writer = false;
 	files[i].changed = true;
-	require(ftruncate(files[i].writable, (off_t)(sizes[change] * page_size() + (sizes[change] ? PART : 0))) == 0);
+	resize(fd, sizes[files[i].size], sizes[files[i].size] ? PART : 0);
+	close_fdp(&files[i].writer);
+	files[i].writer = writers_stay ? fd : close_fd(fd);
+	return true;
+}
+
+void world_have_writers_stay(bool stay)
+{
+	writers_stay = stay;
+	for (unsigned i = 0; i < WORLD_N_FILES && !stay; i++)
+		close_fdp(&files[i].writer);
+}
+
+int world_file(unsigned i)
+{
+	return files[i].fd;
 }
 
 size_t world_descriptors(enum step_descriptor what, int descriptors[static 3])
 {
 	static const int *const others[] = {
-		[STEP_DELETED_FILE] = &deleted, [STEP_WRITABLE] = &files[0].writable, [STEP_PATH_ONLY] = &path_only,
+		[STEP_DELETED_FILE] = &deleted, [STEP_WRITABLE] = &writable, [STEP_PATH_ONLY] = &path_only,
 		[STEP_FOLDER] = &in_folder,     [STEP_SOCKET] = &sockets[0],          [STEP_PIPE] = &pipes[0],
 	};
 
@@ -270,14 +317,19 @@ void world_reset(void)
 	made = true;
 	now_ns = UINT64_C(1000000000000);
 	map_fails = false;
-	for (unsigned i = 0; i < N_FILES; i++) {
+	world_have_writers_stay(false);
+	for (unsigned i = 0; i < WORLD_N_FILES; i++) {
 		if (files[i].deleted) {
 			close_file(i);
 			make_file(i);
 		}
-		if (files[i].changed)
-			require(ftruncate(files[i].writable, (off_t)(first_sizes[i] * page_size() + PART)) == 0);
-		files[i].changed = false;
+		if (files[i].changed) {
+			_cleanup_(close_fdp) int fd = open_again(files[i].fd, O_WRONLY);
+
+			require(fd >= 0);
+			resize(fd, first_sizes[i], PART);
+		}
+		files[i].changed = files[i].awaits_writer = false;
 	}
 	mapped_bytes = 0;
 }

@@ -15,6 +15,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#define WORLD_N_FILES 4
+
 /* Has all be as it is at the beginning. */
 void world_reset(void);
 
@@ -27,8 +29,20 @@ void world_become(uid_t uid);
 /* Has the next mmap(2) fail, or no longer; returns what was so before. */
 bool world_fail_map(bool fails);
 
-/* Gives the file of this number another size, or deletes it (STEP_DELETE). */
+/* Deletes the file of this number (STEP_DELETE), or has a writer come who gives it another size: see world_write(). */
 void world_change_file(unsigned file, unsigned change);
+
+/* Whether a writer of the file waits: it has come, and was not let in yet. */
+bool world_has_writer(unsigned file);
+
+/* The writer comes, or comes again; it does not wait for that. Whether it is let in: then it writes, and goes. */
+bool world_write(unsigned file);
+
+/* Has writers that are let in stay, or all of them go. */
+void world_have_writers_stay(bool stay);
+
+/* The descriptor of the file, borrowed. */
+int world_file(unsigned file);
 
 /* What is sent along, borrowed: how many descriptors. */
 size_t world_descriptors(enum step_descriptor what, int descriptors[static 3]);
