@@ -127,7 +127,8 @@ void bench_clients(void)
 
 	bench_file_make(&crowd.file, "missed", N_WINDOWS * WINDOW);
 	bare_file = crowd.file.path;
-	bench_server_start(&crowd.server, "--window-size=64K", "--max-memory=1G", NULL);
+	/* What is not for files is for clients. */
+	bench_server_start(&crowd.server, "--window-size=64K", "--max-memory=1G", "--max-handles=64", NULL);
 	bench_server_fork(&crowd.bare, bare_serve_uv);
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]) && sizes[i] <= scale->clients; i++) {
 		crowd.n = sizes[i];

@@ -346,11 +346,13 @@ static void pin(struct puppet *puppet, uint8_t index)
 	board_pin(slot, generation, pulse_second(puppet->pulse));
 }
 
-static void unpin(struct puppet *puppet, uint8_t index)
+static void unpin(struct puppet *puppet, uint8_t index, unsigned argument)
 {
 	struct board_slot *slot = slot_of(puppet, index);
 
-	if (slot && board_is_pinned(slot))
+	if (slot && argument == STEP_MARK)
+		board_mark_unmapped(slot);
+	else if (slot && board_is_pinned(slot))
 		board_unpin(slot, pulse_use(puppet->pulse, &puppet->last_use));
 }
 
@@ -437,7 +439,7 @@ static void do_step(struct input *input)
 		pin(puppet, next_byte(input));
 		break;
 	case STEP_UNPIN:
-		unpin(puppet, next_byte(input));
+		unpin(puppet, next_byte(input), argument);
 		break;
 	case STEP_SCRIBBLE:
 		scribble(puppet, argument, input);

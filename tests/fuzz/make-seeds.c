@@ -202,6 +202,12 @@ static void unpin(unsigned client, unsigned slot)
 	add_byte(slot);
 }
 
+static void mark(unsigned client, unsigned slot)
+{
+	step(STEP_UNPIN, client, STEP_MARK);
+	add_byte(slot);
+}
+
 static void release(unsigned client, uint32_t slot)
 {
 	ask(client, (struct message){.type = MESSAGE_RELEASE, .release = {.slots = {.n = 1, .refs = {{slot, 1}}}}});
@@ -257,8 +263,8 @@ static void add_contention(bool unmaps)
 	step(STEP_LATER, 0, 4);
 }
 
-/* A client whose own leases have to go for what it asks, and who says so later. */
-static void add_swap(void)
+/* A client whose own leases have to go for what it asks, and who says so later: in messages, or by marks, of which the next request tells. */
+static void add_swap(bool marks)
 {
 	join(0, 1);
 	open_file(0, STEP_FILE_0);
@@ -270,9 +276,31 @@ static void add_swap(void)
 	lease(0, 2, 0, 2 * WINDOW);
 	lease(0, 2, 0, WINDOW);
 	step(STEP_LATER, 0, STEP_FAIL);
-	for (uint32_t i = 0; i < 3; i++)
-		release(0, i);
+	for (uint32_t i = 0; i < 3; i++) {
+		if (marks)
+			mark(0, i);
+		else
+			release(0, i);
+	}
 	lease(0, 2, 0, WINDOW);
+}
+
+/* Of a mark a tick tells, and who begins to wait. */
+static void add_marks(void)
+{
+	join(0, 1);
+	join(1, 2);
+	open_file(0, STEP_FILE_1);
+	open_file(1, STEP_FILE_1);
+	for (uint32_t i = 0; i < 4; i++) {
+		lease(0, 1, i * WINDOW, WINDOW);
+		unpin(0, i);
+		mark(0, 0);
+		if (i == 2)
+			step(STEP_LATER, 0, 1);
+	}
+	lease(1, 1, 0, 3 * WINDOW);
+	step(STEP_LATER, 0, 1);
 }
 
 static void add_files(void)
@@ -432,7 +460,11 @@ static void write_lives(void)
 	write_input(name);
 	add_contention(false);
 	write_input(name);
-	add_swap();
+	add_swap(false);
+	write_input(name);
+	add_swap(true);
+	write_input(name);
+	add_marks();
 	write_input(name);
 	add_files();
 	write_input(name);

@@ -15,7 +15,7 @@ enum step {
 	STEP_PACKET,   /* a byte: what is sent along; then a msgpack array, as long as it is: or if it is none, all that follows */
 	STEP_BYTES,    /* a byte: what is sent along; a byte: how many bytes; these */
 	STEP_PIN,      /* a byte: a slot, which is pinned as the library does, under the generation that it has */
-	STEP_UNPIN,    /* a byte: a slot, which is unpinned */
+	STEP_UNPIN,    /* a byte: a slot, which is unpinned; or, where the argument is STEP_MARK, marked as unmapped */
 	STEP_SCRIBBLE, /* argument: a word of a slot; a byte: the slot; eight bytes, the highest first, which are written there */
 	STEP_FILE,     /* argument: what becomes of the file of the client's number: a size, as soon as who writes it is let in; or STEP_DELETE */
 };
@@ -26,6 +26,9 @@ enum step {
 /* STEP_CONNECT: users 0 (root) to 2 */
 #define STEP_NOBODY 3
 #define STEP_DEAF   4
+
+/* STEP_UNPIN */
+#define STEP_MARK 7
 
 /* STEP_FILE: 0 to 6, sizes */
 #define STEP_DELETE 7
