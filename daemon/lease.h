@@ -45,10 +45,10 @@ struct lease {
 
 	bool recalled;
 	bool told; /* the client has been told of the recall */
+	bool named; /* in an answer */
 	uint64_t recalled_tick;
 	bool late; /* its client has had time to unmap it, and has not */
 	struct lease *prev, *next;               /* registry->recalled, if it is */
-	bool named; /* in an answer */
 	struct lease *prev_of_client, *next_of_client; /* client->untold, if it is recalled and not told; client->named, if it is named */
 
 	uint64_t n_awaited;  /* leases that the client has to unmap before this one */

@@ -151,13 +151,17 @@ static void take_request(struct peer *peer, const struct message *message, int *
 {
 	struct server *server = peer->server;
 	struct answer *answer = &server->answer;
+	bool in_turn = !queue_first(peer->account, message->type);
 	struct request request;
 	int r;
 
 	registry_look_for_marks(&server->registry, &peer->client);
 	request_init(&request, &peer->client, message, fd, server->registry.now_ms);
 	request.arrived_ns = uv_hrtime();
-	r = request_run(&request, &server->registry, &server->report, !queue_first(peer->account, message->type), answer);
+	r = request_run(&request, &server->registry, &server->report, in_turn, answer);
+	/* It need not, if others have unmapped what it waits for and not said so. */
+	if (r == REQUEST_WAITS && registry_set_waits(&server->registry, true))
+		r = request_run(&request, &server->registry, &server->report, in_turn, answer);
 	if (r == REQUEST_WAITS && request_needs_room(&request))
 		server->registry.counters.waits++;
 	if (r == REQUEST_WAITS && server->registry.now_ms >= request.deadline_ms && !server->registry.cut_short) {

@@ -8,7 +8,6 @@
 #include "daemon/file.h"
 #include "daemon/label.h"
 #include "daemon/lease.h"
-#include "daemon/look.h"
 #include "daemon/region.h"
 #include "daemon/remote.h"
 #include "daemon/volume.h"
@@ -23,6 +22,10 @@
 
 /* Regions and shares that are looked at in one turn of the loop: well below a millisecond's worth. */
 #define LOOKS_IN_A_TURN 4096
+
+/* Leases that are looked at for marks at once: as many as one answer names, and of all clients a fraction of a millisecond's worth. */
+#define MARKS_OF_A_CLIENT MESSAGE_MAX_SLOTS
+#define MARKS_IN_A_TURN   4096
 
 void registry_init(struct registry *registry, const struct limits *limits, struct pulse *pulse, struct errands *errands)
 {
@@ -274,30 +277,47 @@ bool registry_release(struct registry *registry, struct client *client, const st
 }
 
 /*
- * An honest client unmaps in the order in which leases were named to it, but for threads that overtake each other. A liar's marks are looked
- * at no longer than those of one answer.
+ * Looks at up to @most leases that were named to a client: those which it has marked as unmapped have ended. Marks come in the order in which leases
+ * were named, but for what the client has taken back itself, and says. How many were looked at.
  */
-void registry_look_for_marks(struct registry *registry, struct client *client)
+static uint64_t look_for_marks(struct registry *registry, struct client *client, uint64_t most)
 {
 	struct lease *lease, *next;
-	unsigned n = 0;
+	uint64_t n = 0;
 
 	DL_FOREACH_SAFE2(client->named, lease, next, next_of_client)
 	{
-		if (n++ == MESSAGE_MAX_SLOTS)
+		if (n == most)
 			break;
+		n++;
 		if (lease_is_unmapped(lease))
 			end_lease(registry, lease);
 	}
-	look_longer(registry, n);
+	return n;
 }
 
+void registry_look_for_marks(struct registry *registry, struct client *client)
+{
+	look_for_marks(registry, client, MARKS_OF_A_CLIENT);
+}
+
+/* Liars that mark nothing make this no longer: the next time begins with the client behind. */
 static void look_for_all_marks(struct registry *registry)
 {
+	uint64_t left = MARKS_IN_A_TURN;
 	struct client *client;
 
 	DL_FOREACH(registry->clients, client)
-		registry_look_for_marks(registry, client);
+	{
+		if (client->serial < registry->next_marked)
+			continue;
+		if (!left) {
+			registry->next_marked = client->serial;
+			return;
+		}
+		left -= look_for_marks(registry, client, min_u64(left, MARKS_OF_A_CLIENT));
+	}
+	registry->next_marked = 0;
 }
 
 void registry_tick(struct registry *registry)
@@ -308,14 +328,17 @@ void registry_tick(struct registry *registry)
 		lease_be_late(registry, registry->in_time);
 }
 
-void registry_set_waits(struct registry *registry, bool waits)
+bool registry_set_waits(struct registry *registry, bool waits)
 {
+	uint64_t releases = registry->releases;
+
 	if (waits == registry->waits)
-		return;
+		return false;
 	registry->waits = waits;
 	pulse_set_waits(registry->pulse, waits);
 	if (waits)
 		look_for_all_marks(registry);
+	return registry->releases != releases;
 }
 
 void registry_add_client(struct registry *registry, struct client *client)
@@ -328,6 +351,8 @@ void registry_remove_client(struct registry *registry, struct client *client)
 {
 	struct client_file *opened, *next;
 
+	/* What it has marked ends first: so what was to be mapped then is, and stays. */
+	registry_look_for_marks(registry, client);
 	for (uint32_t slot = 0; slot < client->n_slots; slot++)
 		if (client->slots[slot].lease)
 			end_lease(registry, client->slots[slot].lease);

@@ -73,6 +73,7 @@ struct registry {
 	bool cut_short;    /* there were too few: what waits has to be tried again soon */
 	uint64_t releases; /* grows with whatever may have made room */
 	bool waits;        /* as on the pulse */
+	uint64_t next_marked; /* the serial of the client at which to go on looking for marks; 0: at the first */
 
 	struct file *by_id;
 	struct file *by_identity;
@@ -171,8 +172,11 @@ bool registry_release(struct registry *registry, struct client *client, const st
 /* Looks at the board for leases that were named to @client and that it has marked as unmapped: these have ended. */
 void registry_look_for_marks(struct registry *registry, struct client *client);
 
-/* Has it known whether anybody waits, and where that is new, looks at all boards for marks: from then on it is said. */
-void registry_set_waits(struct registry *registry, bool waits);
+/*
+ * Has it known whether anybody waits. Where that is new, looks at all boards for marks, since from then on it is said. True if leases have ended
+ * thereby.
+ */
+bool registry_set_waits(struct registry *registry, bool waits);
 
 /*
  * Evicts all regions that nothing pins, of the files that @client may see and whose label is @path or below it (NULL: of all). Adds

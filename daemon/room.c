@@ -200,6 +200,16 @@ static bool enough_of_quota(const struct registry *registry, const struct need *
 	return account_may_hold(registry, need->account, &need->own, &gone);
 }
 
+/* Recalls what a user has of a region, if that is idle. Where nobody else has it the region goes, too, so that it can be handed over in a swap. */
+static void recall(struct registry *registry, struct share *share)
+{
+	struct region *region = share->region;
+
+	share_recall_if_idle(registry, share);
+	if (share->draining && !region->draining && region->shares == share && !share->next)
+		region_evict(registry, region);
+}
+
 /* Recalls what the user has used the longest ago. False if that is not enough, or not yet. */
 static bool recall_oldest(struct registry *registry, const struct need *need)
 {
@@ -215,7 +225,7 @@ static bool recall_oldest(struct registry *registry, const struct need *need)
 		if (is_needed(share->region, need))
 			share_touch(share, share_last_used(registry, share));
 		else
-			share_recall_if_idle(registry, share);
+			recall(registry, share);
 	}
 	look_end_pass(registry, &account->pass);
 	return enough;

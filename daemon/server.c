@@ -120,9 +120,10 @@ static bool has_to_look_at_runners(const struct server *server)
 	return server->errands.n || server->errands.runners.n > RUNNERS_KEPT;
 }
 
+/* For what clients have to unmap. */
 static bool does_somebody_wait(const struct server *server)
 {
-	return waiting_is_any(server) || server->registry.breaking || server->shrinks;
+	return waiting_is_any(server) || server->shrinks;
 }
 
 void server_settle(struct server *server)
@@ -144,7 +145,7 @@ void server_settle(struct server *server)
 	set_timer(&server->second, on_second, SECOND_MS,
 		  server->peers || server->left || server->registry.by_id || server->has_failed_to_accept || has_to_look_at_runners(server));
 	set_timer(&server->impatient, on_impatient, IMPATIENT_MS,
-		  does_somebody_wait(server) || server->registry.recalled || server->n_held);
+		  does_somebody_wait(server) || server->registry.recalled || server->registry.breaking || server->n_held);
 	if (server->registry.cut_short && waiting_is_any(server))
 		uv_idle_start(&server->busy, on_busy);
 	if (may_accept(server) && !uv_is_active((uv_handle_t *)&server->accepting))

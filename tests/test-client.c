@@ -251,7 +251,7 @@ START_TEST(test_max_mapped)
 }
 END_TEST
 
-/* Of many leases some are unmapped at once, in one message: a sixteenth of them. */
+/* Of many leases some are unmapped at once: a sixteenth of them. */
 START_TEST(test_many_mapped)
 {
 	struct smmap_client_options options = {.max_mapped = 32 * WINDOW};

@@ -211,6 +211,38 @@ START_TEST(test_victims)
 }
 END_TEST
 
+/* Who comes to the end of his own share swaps as well, although there is room for others. */
+START_TEST(test_victims_of_quota)
+{
+	struct slot_ref ref, shared;
+	uint64_t a;
+
+	start(9 * WINDOW, MANY, MANY);
+	registry.limits.quota.memory = 2 * WINDOW;
+	a = new_file(one, "a", 9 * WINDOW);
+	ref = idle_lease(one, a, 0, 1);
+	shared = idle_lease(one, a, 1, 1);
+	lease(one, a, 2, 1);
+	ck_assert_uint_eq(victims.n, 1);
+	ck_assert_uint_eq(victims.refs[0].slot, ref.slot);
+	ck_assert(!has(a, 0) && has(a, 1) && has(a, 2));
+	assert_usage(4, 2, 1);
+	unmap_victims(one);
+
+	/* What another user has, too, stays. */
+	become(other, 1001);
+	open_file(other, "a");
+	lease(other, a, 1, 1);
+	ck_assert_int_eq(try_lease(one, a, 3 * WINDOW, 1), REGISTRY_NO_ROOM);
+	ck_assert(has(a, 1));
+	tell(one);
+	ck_assert(release(one, shared));
+	lease(one, a, 3, 1);
+	assert_usage(6, 3, 1);
+	stop();
+}
+END_TEST
+
 static void mark(struct user *user, struct slot_ref ref)
 {
 	board_mark_unmapped(slot_of(user, ref));
@@ -267,6 +299,69 @@ START_TEST(test_marked_victims)
 	registry_tick(&registry);
 	ck_assert_uint_eq(registry.usage.leases, 2);
 	ck_assert_ptr_null(registry.recalled);
+	stop();
+}
+END_TEST
+
+#define N_LIARS 17
+
+/* Those who mark nothing of what was named to them make a look at the boards no longer, and take no looks from eviction. */
+START_TEST(test_unmarked_victims)
+{
+	static struct user liars[N_LIARS];
+	struct slot_ref refs[MESSAGE_MAX_SLOTS];
+	uint64_t a, looks, leases;
+
+	start(MANY * WINDOW, MANY, N_LIARS);
+	a = new_file(one, "a", 2 * N_LIARS * WINDOW);
+	for (unsigned i = 0; i < N_LIARS; i++) {
+		add_user(&liars[i], 1000);
+		open_file(&liars[i], "a");
+		for (unsigned j = 0; j < MESSAGE_MAX_SLOTS; j++)
+			refs[j] = idle_lease(&liars[i], a, i, 1);
+	}
+	for (unsigned i = 0; i < N_LIARS; i++) {
+		lease(&liars[i], a, N_LIARS + i, 1);
+		ck_assert_uint_eq(victims.n, MESSAGE_MAX_SLOTS);
+	}
+	for (unsigned j = 0; j < MESSAGE_MAX_SLOTS; j++)
+		mark(&liars[N_LIARS - 1], refs[j]);
+	registry_begin_turn(&registry);
+	looks = registry.looks;
+	leases = registry.usage.leases;
+	registry_tick(&registry);
+	ck_assert_uint_eq(registry.usage.leases, leases);
+	ck_assert_uint_eq(registry.looks, looks);
+	/* The next one begins with who was not reached. */
+	registry_tick(&registry);
+	ck_assert_uint_eq(registry.usage.leases, leases - MESSAGE_MAX_SLOTS);
+	for (unsigned i = 0; i < N_LIARS; i++)
+		remove_user(&liars[i]);
+	stop();
+}
+END_TEST
+
+/* Who marks and goes leaves what was granted last as warm as who says it. */
+START_TEST(test_mark_and_end)
+{
+	struct slot_ref first, second;
+	uint64_t a;
+
+	start(2 * WINDOW, MANY, MANY);
+	a = new_file(other, "a", 9 * WINDOW);
+	open_file(one, "a");
+	first = idle_lease(one, a, 0, 1);
+	second = idle_lease(one, a, 1, 1);
+	ck_assert(release(one, first));
+	lease(other, a, 0, 1);
+	/* In the slot that has come free, before that of the victim. */
+	first = lease(one, a, 2, 1);
+	ck_assert_uint_eq(victims.n, 1);
+	ck_assert_uint_lt(first.slot, second.slot);
+	mark(one, second);
+	registry_remove_client(&registry, &one->client);
+	ck_assert(has(a, 2) && region_of(a, 2)->address);
+	registry_add_client(&registry, &one->client);
 	stop();
 }
 END_TEST
@@ -600,7 +695,8 @@ Suite *suite(void)
 	Suite *s = suite_create("registry-eviction");
 
 	HARNESS_CASE(s, "order", test_order_is_of_last_pin, test_order_with_leases, test_order_at_the_end_of_a_client, test_lying_use);
-	HARNESS_CASE(s, "eviction", test_draining_counts, test_revive, test_victims, test_marked_victims, test_most_victims, test_claimed_by_client,
+	HARNESS_CASE(s, "eviction", test_draining_counts, test_revive, test_victims, test_victims_of_quota, test_marked_victims, test_unmarked_victims,
+		     test_mark_and_end, test_most_victims, test_claimed_by_client,
 		     test_late, test_late_and_revived,
 		     test_end_of_client, test_hostile_board);
 	HARNESS_CASE(s, "demand", test_collect, test_drop);
