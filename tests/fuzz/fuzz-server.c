@@ -114,26 +114,16 @@ static void start(void)
 		puppets[i] = (struct puppet){.socket = -1, .bell = -1};
 }
 
-static bool has_events(void)
-{
-	struct pollfd pollfd = {.fd = uv_backend_fd(&server.loop), .events = POLLIN};
-
-	world_poll(&pollfd, 1);
-	return pollfd.revents;
-}
-
-/* Whatever there is to do now is done. What a turn has changed of what is watched is seen in the one after. */
+/* Whatever there is to do now is done: a turn of the loop has had no event, each of which begins with looks to be used up. */
 static void turn(void)
 {
-	unsigned n = 0, n_idle = 0;
+	unsigned n = 0;
 
-	while (n_idle < 2) {
-		bool busy = has_events() || uv_is_active((const uv_handle_t *)&server.busy) || server.errands.running;
-
-		n_idle = busy ? 0 : n_idle + 1;
+	do {
+		server.registry.looks = 0;
 		uv_run(&server.loop, UV_RUN_NOWAIT);
 		require(n++ < 1000);
-	}
+	} while (server.registry.looks || uv_is_active((const uv_handle_t *)&server.busy) || server.errands.running);
 }
 
 static void stop(void)
