@@ -13,10 +13,9 @@ library=$TOP_BUILDDIR/.libs/libsmmap-client.so
 for file in "$SMMAPD" "$library"; do
 	[ -f "$file" ] || { echo "$file is not there" && exit 99; }
 done
-if ! command -v readelf >/dev/null; then
-	echo 'skipped: readelf is not installed'
-	exit 77
-fi
+for tool in readelf objdump; do
+	command -v "$tool" >/dev/null || { echo "skipped: $tool is not installed" && exit 77; }
+done
 if readelf --dyn-syms --wide "$library" | grep -q '__[a-z]*san_'; then
 	echo 'skipped: this is built with a sanitizer, which hardening would blind'
 	exit 77
@@ -71,6 +70,33 @@ case " $CFLAGS " in
 		else
 			echo 'FAILED: libc checks buffers, but not at level 3'
 			failed=1
+		fi
+		;;
+esac
+
+# probes FILE: a frame that is larger than a page is touched page by page, so that none leaps over the guard page below a stack. Nothing in
+# a program says so but its code: no step down is longer than a page, and where one is a page it is touched.
+probes() {
+	code=$(objdump --disassemble --no-show-raw-insn "$1")
+	if printf '%s\n' "$code" | grep -E 'sub +[$]0x[0-9a-f]{4,8},%[er]sp' | grep -Ev '[$]0x(1000|f{4}[0-9a-f]*),'; then
+		echo "FAILED: ${1##*/}: large frames are touched page by page: the lines above are longer steps"
+		failed=1
+	elif ! printf '%s\n' "$code" | grep -E -A 1 'sub +[$]0x1000,%[er]sp' | grep -Eq '[$]0x0,\(%[er]sp\)'; then
+		echo "FAILED: ${1##*/}: large frames are touched page by page: none is"
+		failed=1
+	else
+		echo "ok: ${1##*/}: large frames are touched page by page"
+	fi
+}
+
+case "$(readelf --file-header "$library") $CFLAGS" in
+	*-stack-clash-protection*) echo 'skipped: large frames are touched page by page: CFLAGS says that' ;;
+	*X86-64* | *80386*)
+		if grep -q '^smmap_cv_flag__fstack_clash_protection=yes$' "$TOP_BUILDDIR/config.log"; then
+			probes "$SMMAPD"
+			probes "$library"
+		else
+			echo 'skipped: large frames are touched page by page: here the compiler can not'
 		fi
 		;;
 esac
