@@ -5,8 +5,7 @@
  */
 #include "config.h"
 
-#include "tests/fuse.h"
-#include "tests/harness.h"
+#include "tests/hanging.h"
 #include "tests/villain.h"
 
 #include <netinet/in.h>
@@ -17,80 +16,10 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#define SIZE   100000
-#define WINDOW 65536
+#define SIZE   HANGING_SIZE
+#define WINDOW HANGING_WINDOW
 
 #define OTHER_UID 65534
-
-static struct harness_server server;
-static struct raw honest;
-static uint64_t honest_file;
-static struct fuse_system hung = {.folder = "hung", .size = SIZE, .readable = SIZE};
-static struct fuse_system also_hung = {.folder = "also-hung", .size = SIZE, .readable = SIZE};
-
-/* A server with an honest client, and the file system; false where there can be none. */
-static bool start(const char *option)
-{
-	if (!fuse_start(&hung))
-		return false;
-	harness_start(&server, "--window-size=64K", "--max-memory=4M", option, NULL);
-	raw_start(&honest, &server, "honest");
-	harness_make_file("honest", 3 * WINDOW);
-	honest_file = raw_open(&honest, "honest");
-	return true;
-}
-
-static void stop(void)
-{
-	raw_close(&honest);
-	harness_stop(&server);
-	fuse_stop(&hung);
-}
-
-/* Requires that the server serves as ever, files that it does not know too. */
-static void assert_serving(void)
-{
-	struct message_leased leased = raw_lease(&honest, honest_file, WINDOW, 1);
-	static int n;
-	char name[16];
-
-	ck_assert_uint_eq(leased.length, WINDOW);
-	raw_unpin(&honest, &leased.lease);
-	raw_release(&honest, &leased.lease);
-	snprintf(name, sizeof(name), "other%d", n++);
-	harness_make_file(name, 1);
-	raw_close_file(&honest, raw_open(&honest, name));
-}
-
-static int open_hung(const struct fuse_system *system, const char *name)
-{
-	char path[64];
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/%s", system->folder, name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	ck_assert_int_ge(fd, 0);
-	return fd;
-}
-
-/* A volume that no server knows yet, with two files. */
-static void make_volume(const char *folder)
-{
-	char path[64];
-
-	ck_assert_int_eq(mkdir(folder, 0755), 0);
-	ck_assert_int_eq(mount("none", folder, "tmpfs", 0, "mode=755"), 0);
-	for (int i = 0; i < 2; i++) {
-		snprintf(path, sizeof(path), "%s/%d", folder, i);
-		harness_make_file(path, SIZE);
-	}
-}
-
-static void close_all(const int *fds, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		close_fd(fds[i]);
-}
 
 START_TEST(test_read)
 {
@@ -99,10 +28,10 @@ START_TEST(test_read)
 	struct raw raw;
 	int fd;
 
-	if (!start(NULL))
+	if (!hanging_start(NULL))
 		return;
 	raw_start(&raw, &server, "reader");
-	fd = open_hung(&hung, "file");
+	fd = hanging_open(&hung, "file");
 	file = raw_open_as(&raw, fd, "file");
 	leased = raw_lease(&raw, file, 0, 1);
 	ck_assert_uint_eq(leased.length, WINDOW);
@@ -111,7 +40,7 @@ START_TEST(test_read)
 	ck_assert_uint_eq(raw_open_as(&honest, fd, "file"), file);
 	close_fd(fd);
 	raw_close(&raw);
-	stop();
+	hanging_stop();
 }
 END_TEST
 
@@ -123,14 +52,14 @@ START_TEST(test_hang)
 	struct raw raw;
 	int fds[22]; /* and what answers bring: closing it would hang here too */
 
-	if (!start(NULL))
+	if (!hanging_start(NULL))
 		return;
 	raw_start(&raw, &server, "hung");
 	for (int i = 0; i < 20; i++) {
 		char name[16];
 
 		snprintf(name, sizeof(name), "file%d", i);
-		fds[i] = open_hung(&hung, name);
+		fds[i] = hanging_open(&hung, name);
 	}
 	file = raw_open_as(&raw, fds[0], "first");
 	leased = raw_lease(&raw, file, 0, 1);
@@ -143,22 +72,22 @@ START_TEST(test_hang)
 		raw_open_as(&raw, fds[i], "file");
 	for (int i = 0; i < 20; i++)
 		raw_open_as(&raw, fds[i], "again");
-	assert_serving();
+	hanging_assert_serving();
 	/* What was opened is mapped untouched. */
 	leased = raw_lease(&raw, file, WINDOW, 1);
 	ck_assert_uint_eq(leased.length, SIZE - WINDOW);
 	fds[21] = take_fd(&raw.packet->descriptors[0]);
 	raw_unpin(&raw, &leased.lease);
-	assert_serving();
+	hanging_assert_serving();
 	/* What is closed hangs, but what is on another volume can be opened. */
-	make_volume("new");
+	hanging_make_volume("new");
 	raw_open(&raw, "new/0");
 	raw_close(&raw);
-	assert_serving();
+	hanging_assert_serving();
 
 	fuse_go_on(&hung);
-	close_all(fds, 22);
-	stop();
+	hanging_close_all(fds, 22);
+	hanging_stop();
 	umount2("new", MNT_DETACH);
 }
 END_TEST
@@ -210,7 +139,7 @@ START_TEST(test_time)
 	struct raw raw[2];
 	int fds[100];
 
-	if (!start(NULL))
+	if (!hanging_start(NULL))
 		return;
 	raw_start(&raw[0], &server, "closes");
 	raw_start(&raw[1], &server, "opens");
@@ -218,7 +147,7 @@ START_TEST(test_time)
 		char name[16];
 
 		snprintf(name, sizeof(name), "file%d", i);
-		fds[i] = open_hung(&hung, name);
+		fds[i] = hanging_open(&hung, name);
 	}
 	raw_open_as(&raw[0], fds[0], "first");
 	measure_misses("nothing that hangs");
@@ -240,8 +169,8 @@ START_TEST(test_time)
 		ck_assert_uint_eq(answer.type, MESSAGE_OPENED);
 	}
 	raw_close(&raw[1]);
-	close_all(fds, 100);
-	stop();
+	hanging_close_all(fds, 100);
+	hanging_stop();
 }
 END_TEST
 
@@ -251,23 +180,23 @@ START_TEST(test_end)
 	struct raw raw;
 	int fds[2];
 
-	if (!start(NULL))
+	if (!hanging_start(NULL))
 		return;
 	raw_start(&raw, &server, "hung");
-	fds[0] = open_hung(&hung, "one");
-	fds[1] = open_hung(&hung, "two");
+	fds[0] = hanging_open(&hung, "one");
+	fds[1] = hanging_open(&hung, "two");
 	raw_open_as(&raw, fds[0], "one");
 	fuse_hang(&hung);
 	raw_open_as(&raw, fds[1], "two");
 	raw_open_as(&raw, fds[1], "again");
-	assert_serving();
+	hanging_assert_serving();
 	raw_close(&raw);
 	raw_close(&honest);
 	/* That it is awaited shows it. */
 	harness_stop(&server);
 
 	fuse_go_on(&hung);
-	close_all(fds, 2);
+	hanging_close_all(fds, 2);
 	fuse_stop(&hung);
 }
 END_TEST
@@ -279,7 +208,7 @@ START_TEST(test_end_of_many)
 	uint64_t began_ns;
 	int fds[100];
 
-	if (!start(NULL))
+	if (!hanging_start(NULL))
 		return;
 	ck_assert_int_eq(chmod(".", 0755), 0);
 	raw_start(&raw[0], &server, "hung");
@@ -290,7 +219,7 @@ START_TEST(test_end_of_many)
 		char name[16];
 
 		snprintf(name, sizeof(name), "file%d", i);
-		fds[i] = open_hung(&hung, name);
+		fds[i] = hanging_open(&hung, name);
 	}
 	for (int i = 0; i < 2; i++)
 		raw_open_as(&raw[i], fds[i], "first");
@@ -307,7 +236,7 @@ START_TEST(test_end_of_many)
 	raw_close(&honest);
 
 	fuse_go_on(&hung);
-	close_all(fds, 100);
+	hanging_close_all(fds, 100);
 	fuse_stop(&hung);
 }
 END_TEST
@@ -331,7 +260,7 @@ static void send_and_await_end(int parent)
 	int fd;
 
 	raw_start(&raw, &server, "hung");
-	fd = open_hung(&hung, "one");
+	fd = hanging_open(&hung, "one");
 	raw_open_as(&raw, fd, "one");
 	send_byte(parent);
 	await_byte(parent);
@@ -348,7 +277,7 @@ START_TEST(test_kill)
 	int ends[2], status;
 	pid_t child;
 
-	if (!start(NULL))
+	if (!hanging_start(NULL))
 		return;
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
 	child = fork();
@@ -359,7 +288,7 @@ START_TEST(test_kill)
 	fuse_hang(&hung);
 	send_byte(ends[0]);
 	await_byte(ends[0]);
-	assert_serving();
+	hanging_assert_serving();
 	harness_kill(&server);
 	await_byte(ends[0]);
 	raw_await_end(&honest);
@@ -384,94 +313,26 @@ START_TEST(test_unknown)
 	struct raw raw;
 	int fd;
 
-	if (!start(NULL))
+	if (!hanging_start(NULL))
 		return;
 	raw_start(&raw, &server, "hung");
-	fd = open_hung(&hung, "file");
+	fd = hanging_open(&hung, "file");
 	fuse_hang(&hung);
 	raw_ask(&raw, &request, fd, &answer);
 	raw_assert_error(&answer, ETIMEDOUT, sentence);
 	ck_assert_str_eq(sentence, "the file system does not answer");
 	/* These are of the same user. */
-	assert_serving();
+	hanging_assert_serving();
 	request.open.deadline_ms = RAW_LONG_MS;
 	raw_send(&raw, &request, fd);
-	assert_serving();
+	hanging_assert_serving();
 	ck_assert(!raw_is_answered(&raw));
 	fuse_go_on(&hung);
 	raw_receive(&raw, &answer);
 	ck_assert_uint_eq(answer.type, MESSAGE_OPENED);
 	close_fd(fd);
 	raw_close(&raw);
-	stop();
-}
-END_TEST
-
-/* A process of another user, when it is told: opens a file of the volume that is new. */
-static void open_as_other(int parent)
-{
-	struct raw raw;
-
-	ck_assert_int_eq(setresuid(OTHER_UID, OTHER_UID, OTHER_UID), 0);
-	await_byte(parent);
-	raw_start(&raw, &server, "other");
-	raw_open(&raw, "new/1");
-	raw_close(&raw);
-	_exit(0);
-}
-
-/* A user who asks of file systems that do not say what they are can't ask of one more, which others do all the same. */
-static void ask_of_many(int other)
-{
-	struct message request = {.type = MESSAGE_OPEN, .open = {.label = text_of("file"), .deadline_ms = 1}}, answer;
-	int fds[] = {open_hung(&hung, "file"), open_hung(&also_hung, "file"), open("new/0", O_RDONLY | O_CLOEXEC)};
-	char sentence[MESSAGE_MAX_TEXT + 1];
-	struct raw raw;
-
-	fuse_hang(&hung);
-	fuse_hang(&also_hung);
-	raw_start(&raw, &server, "hung");
-	for (int i = 0; i < 3; i++) {
-		raw_ask(&raw, &request, fds[i], &answer);
-		raw_assert_error(&answer, ETIMEDOUT, sentence);
-		ck_assert_str_eq(sentence, "the file system does not answer");
-	}
-	request.open.deadline_ms = RAW_LONG_MS;
-	raw_send(&raw, &request, fds[2]);
-	assert_serving();
-	ck_assert(!raw_is_answered(&raw));
-	send_byte(other);
-	raw_receive(&raw, &answer);
-	ck_assert_uint_eq(answer.type, MESSAGE_OPENED);
-	raw_close(&raw);
-	fuse_go_on(&hung);
-	fuse_go_on(&also_hung);
-	close_all(fds, 3);
-}
-
-START_TEST(test_volume_of_many)
-{
-	int ends[2], status;
-	pid_t other;
-
-	if (!start(NULL))
-		return;
-	ck_assert(fuse_start(&also_hung));
-	make_volume("new");
-	ck_assert_int_eq(chmod(".", 0755), 0);
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
-	other = fork();
-	ck_assert_int_ge(other, 0);
-	if (!other)
-		open_as_other(ends[1]);
-	ask_of_many(ends[0]);
-	ck_assert_int_eq(waitpid(other, &status, 0), other);
-	ck_assert_int_eq(status, 0);
-	close(ends[0]);
-	close(ends[1]);
-	fuse_stop(&also_hung);
-	stop();
-	umount2("new", MNT_DETACH);
+	hanging_stop();
 }
 END_TEST
 
@@ -482,14 +343,14 @@ START_TEST(test_end_at_close)
 	int fd, status;
 
 	hung.ends_at_close = true;
-	if (!start(NULL))
+	if (!hanging_start(NULL))
 		return;
 	raw_start(&raw, &server, "hung");
-	fd = open_hung(&hung, "file");
+	fd = hanging_open(&hung, "file");
 	raw_open_as(&raw, fd, "file");
 	ck_assert_int_eq(waitpid(hung.pid, &status, WUNTRACED), hung.pid);
 	ck_assert(WIFSTOPPED(status));
-	assert_serving();
+	hanging_assert_serving();
 	raw_close(&raw);
 	raw_close(&honest);
 	harness_stop(&server);
@@ -505,7 +366,7 @@ START_TEST(test_many)
 	int fds[100], n = 0;
 	struct raw raw;
 
-	if (!start("--max-handles=20"))
+	if (!hanging_start("--max-handles=20"))
 		return;
 	harness_stop(&server);
 	raw_close(&honest);
@@ -517,7 +378,7 @@ START_TEST(test_many)
 		char name[16];
 
 		snprintf(name, sizeof(name), "file%d", i);
-		fds[i] = open_hung(&hung, name);
+		fds[i] = hanging_open(&hung, name);
 	}
 	raw_open_as(&raw, fds[0], "first");
 	fuse_hang(&hung);
@@ -528,10 +389,10 @@ START_TEST(test_many)
 	ck_assert_int_ge(n, 9);
 	ck_assert_uint_le(raw_summary(&honest).handles, 20);
 	for (int i = 0; i < 30; i++)
-		assert_serving();
+		hanging_assert_serving();
 	raw_close(&raw);
 	for (int i = 0; i < 30; i++)
-		assert_serving();
+		hanging_assert_serving();
 	fuse_go_on(&hung);
 	/* When it answers, all of it comes back. */
 	raw_start(&raw, &server, "hung");
@@ -541,8 +402,8 @@ START_TEST(test_many)
 		ck_assert_uint_eq(answer.type, MESSAGE_OPENED);
 	}
 	raw_close(&raw);
-	close_all(fds, 100);
-	stop();
+	hanging_close_all(fds, 100);
+	hanging_stop();
 }
 END_TEST
 
@@ -599,16 +460,13 @@ END_TEST
 
 /* ---- another user, whose descriptors all hang ---- */
 
-#define OTHER_UID 65534
-#define STUCK     8 /* descriptors that this one has sent to be closed */
+#define STUCK 8 /* descriptors that this one has sent to be closed */
 
 #define QUIET_ROUNDS 20 /* in which nothing more is read: then it has stopped */
 
 static void connect_other(struct raw *raw)
 {
-	ck_assert_int_eq(seteuid(OTHER_UID), 0);
-	raw_connect(raw, &server);
-	ck_assert_int_eq(seteuid(0), 0);
+	hanging_connect_as(raw, OTHER_UID);
 }
 
 static void start_other(struct raw *raw, const char *name)
@@ -635,7 +493,7 @@ static void assert_accepting(void)
 
 	raw_start(&raw, &server, "new");
 	raw_close(&raw);
-	assert_serving();
+	hanging_assert_serving();
 }
 
 /* Sends so many descriptors to be closed, all at once and uncalled for, which ends the connection. */
@@ -656,10 +514,10 @@ START_TEST(test_turned_away)
 	size_t n = 0;
 	int fd;
 
-	if (!start(NULL))
+	if (!hanging_start(NULL))
 		return;
 	start_again("--user-share=1%", "--max-memory=4M", NULL);
-	fd = open_hung(&hung, "file");
+	fd = hanging_open(&hung, "file");
 	fuse_hang(&hung);
 	send_strays(fd, STUCK);
 	for (uint64_t most = raw_summary(&honest).quota_clients; n + 1 < most; n++) {
@@ -678,7 +536,7 @@ START_TEST(test_turned_away)
 		raw_close(&raw[--n]);
 	fuse_go_on(&hung);
 	close_fd(fd);
-	stop();
+	hanging_stop();
 }
 END_TEST
 
@@ -689,11 +547,11 @@ START_TEST(test_many_waiting)
 	struct raw raw;
 	int fd;
 
-	if (!start(NULL))
+	if (!hanging_start(NULL))
 		return;
 	start_again("--user-share=75%", "--max-memory=4M", NULL);
 	start_other(&raw, "impatient");
-	fd = open_hung(&hung, "file");
+	fd = hanging_open(&hung, "file");
 	fuse_hang(&hung);
 	/* Those that are too many are refused, until nothing more is read. */
 	for (int quiet = 0; request.serial < 1024 && quiet < QUIET_ROUNDS; quiet++) {
@@ -722,7 +580,7 @@ START_TEST(test_many_waiting)
 	assert_accepting();
 	fuse_go_on(&hung);
 	close_fd(fd);
-	stop();
+	hanging_stop();
 }
 END_TEST
 
@@ -732,17 +590,17 @@ START_TEST(test_full_packet)
 	const struct rlimit few = {.rlim_cur = 1024, .rlim_max = 1024};
 	int fd;
 
-	if (!start(NULL))
+	if (!hanging_start(NULL))
 		return;
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
 	start_again("--user-share=75%", "--max-memory=4M", NULL);
-	fd = open_hung(&hung, "file");
+	fd = hanging_open(&hung, "file");
 	fuse_hang(&hung);
 	send_strays(fd, VILLAIN_MOST_DESCRIPTORS);
 	assert_accepting();
 	fuse_go_on(&hung);
 	close_fd(fd);
-	stop();
+	hanging_stop();
 }
 END_TEST
 
@@ -755,14 +613,14 @@ START_TEST(test_held)
 	uint64_t file;
 	int fd;
 
-	if (!start(NULL))
+	if (!hanging_start(NULL))
 		return;
 	start_again("--user-share=1%", "--max-memory=64K", "--recall-timeout=1s");
 	start_other(&raw, "held");
 	file = raw_open(&raw, "honest");
 	leased = raw_lease(&raw, file, 0, 1);
 	raw_unpin(&raw, &leased.lease);
-	fd = open_hung(&hung, "file");
+	fd = hanging_open(&hung, "file");
 	fuse_hang(&hung);
 	send_strays(fd, STUCK);
 	raw_send_lease(&honest, honest_file, WINDOW, 1, RAW_LONG_MS);
@@ -781,7 +639,7 @@ START_TEST(test_held)
 	ck_assert_uint_eq(raw_summary(&raw).disconnections, 1);
 	raw_close(&raw);
 	close_fd(fd);
-	stop();
+	hanging_stop();
 }
 END_TEST
 
@@ -814,7 +672,7 @@ Suite *suite(void)
 {
 	Suite *s = suite_create("errands");
 
-	HARNESS_CASE(s, "errands", test_read, test_hang, test_end, test_end_of_many, test_kill, test_unknown, test_volume_of_many,
+	HARNESS_CASE(s, "errands", test_read, test_hang, test_end, test_end_of_many, test_kill, test_unknown,
 		     test_end_at_close, test_backlog, test_many, test_time, test_killed_runner);
 	if (geteuid() == 0)
 		HARNESS_CASE(s, "another user", test_turned_away, test_many_waiting, test_full_packet, test_held);
