@@ -178,7 +178,7 @@ static void await_serving(int fd)
 	ck_abort_msg("the server says too much: %s", said);
 }
 
-void harness_start_at(struct harness_server *server, const char *socket, const char *const *options)
+void harness_start_heard(struct harness_server *server, const char *socket, const char *const *options, int *said)
 {
 	char option[PATH_MAX + 16];
 	/*
@@ -205,7 +205,15 @@ void harness_start_at(struct harness_server *server, const char *socket, const c
 		run_server(arguments, pipes[1]);
 	close(pipes[1]);
 	await_serving(pipes[0]);
-	close(pipes[0]);
+	*said = pipes[0];
+}
+
+void harness_start_at(struct harness_server *server, const char *socket, const char *const *options)
+{
+	int said;
+
+	harness_start_heard(server, socket, options, &said);
+	close(said);
 }
 
 void harness_start(struct harness_server *server, ...)

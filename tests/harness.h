@@ -44,6 +44,9 @@ void harness_start(struct harness_server *server, ...) __attribute__((sentinel))
 /* Starts one on the same socket, which must be free. */
 void harness_start_at(struct harness_server *server, const char *socket, const char *const *options);
 
+/* The same; what it says from then on is to be read from *@said, the caller's. */
+void harness_start_heard(struct harness_server *server, const char *socket, const char *const *options, int *said);
+
 /* Ends it with SIGTERM and requires that it ends well and removes its socket. */
 void harness_stop(struct harness_server *server);
 

@@ -32,8 +32,8 @@ static struct harness_server server;
 static struct fuse_system hung = {.folder = "hung", .size = WINDOW, .readable = WINDOW};
 static char program[PATH_MAX];
 
-/* Has a server start below a shell that does something first. */
-static void start_below(const char *first, const char *option, const char *another)
+/* Has servers start below a shell that does something first. */
+static void put_below(const char *first)
 {
 	FILE *file;
 
@@ -44,6 +44,11 @@ static void start_below(const char *first, const char *option, const char *anoth
 	ck_assert_int_eq(fchmod(fileno(file), 0755), 0);
 	ck_assert_int_eq(fclose(file), 0);
 	ck_assert_int_eq(setenv("SMMAPD", "./limited", 1), 0);
+}
+
+static void start_below(const char *first, const char *option, const char *another)
+{
+	put_below(first);
 	harness_start(&server, "--window-size=64K", option, another, NULL);
 	ck_assert_int_eq(setenv("SMMAPD", program, 1), 0);
 }
@@ -430,10 +435,41 @@ static void use_shortly(uint64_t window)
 	smmap_client_close(client);
 }
 
-/* A server that runs needs no other process or thread; where it can't have a runner more, what takes one waits, until it can. */
+/* A server of the other user's. What it says is to be read from what is returned. */
+static int start_of_other(void)
+{
+	static const char *const options[] = {"--window-size=64K", NULL};
+	int said;
+
+	put_below("exec setpriv --reuid=54321 --regid=54321 --clear-groups");
+	harness_start_heard(&server, "socket", options, &said);
+	ck_assert_int_eq(setenv("SMMAPD", program, 1), 0);
+	return said;
+}
+
+static void await_said(int said, const char *what)
+{
+	char text[4096] = "";
+	size_t n = 0;
+
+	while (!strstr(text, what)) {
+		ssize_t r;
+
+		ck_assert_msg(channel_wait(said, POLLIN, RAW_PATIENCE_MS) == 1, "no '%s' in: %s", what, text);
+		r = read(said, text + n, sizeof(text) - 1 - n);
+		ck_assert_msg(r > 0, "no '%s' in: %s", what, text);
+		n += (size_t)r;
+		text[n] = '\0';
+	}
+}
+
+/*
+ * A server that runs needs no other process or thread; where it can't have a runner more, it says so, and what takes one waits, until it can
+ * be had.
+ */
 START_TEST(test_no_process_in_server)
 {
-	int ends[2], fds[2], status;
+	int ends[2], fds[2], status, said;
 	struct raw raw;
 	pid_t other;
 
@@ -446,7 +482,7 @@ START_TEST(test_no_process_in_server)
 	harness_make_file("new/file", 1);
 	/* Of a sanitizer: it would need one at the end. */
 	ck_assert_int_eq(setenv("ASAN_OPTIONS", "detect_leaks=0", 1), 0);
-	start_below("exec setpriv --reuid=54321 --regid=54321 --clear-groups", NULL, NULL);
+	said = start_of_other();
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
 	other = fork();
 	ck_assert_int_ge(other, 0);
@@ -468,12 +504,15 @@ START_TEST(test_no_process_in_server)
 	ck_assert_int_eq(waitpid(other, &status, 0), other);
 	ck_assert_int_eq(status, 0);
 	assert_lives(&raw);
+	/* It tries again only after that. */
+	await_said(said, "can't start another process that closes files: Resource temporarily unavailable\n");
 
 	fuse_go_on(&hung);
 	close(fds[0]);
 	close(fds[1]);
 	close(ends[0]);
 	close(ends[1]);
+	close(said);
 	raw_close(&raw);
 	harness_stop(&server);
 	fuse_stop(&hung);
