@@ -7,6 +7,7 @@
 #include "proto/channel.h"
 #include "proto/util.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -67,18 +68,20 @@ static uint64_t raise_descriptors(void)
 	return limit.rlim_cur;
 }
 
-/* A number of the kernel's; its default where it can't be read. */
+/*
+ * A number of the kernel's; its default where it can't be read. The kernel tells it to the first read(2) alone, which has to be for all of it:
+ * without memory for a buffer stdio(3) would get one digit.
+ */
 static uint64_t kernel_number(const char *path, uint64_t otherwise)
 {
-	FILE *file = fopen(path, "re");
-	uint64_t value;
+	_cleanup_(close_fdp) int fd = open(path, O_RDONLY | O_CLOEXEC);
 	char text[32];
+	ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	uint64_t value;
 
-	if (!file)
+	if (length < 0)
 		return otherwise;
-	if (!fgets(text, sizeof(text), file))
-		text[0] = '\0';
-	fclose(file);
+	text[length] = '\0';
 	text[strcspn(text, "\n")] = '\0';
 	return number_parse(text, &value) < 0 ? otherwise : value;
 }
