@@ -16,6 +16,7 @@
 struct harness_server harness;
 struct raw observer, subject, other;
 uint64_t subject_file;
+int scarce_said = -1;
 
 static struct allocated baseline;
 static int n_descriptors; /* of the server, with nobody but the observer */
@@ -32,15 +33,12 @@ static void on_term(uv_signal_t *handle, int number)
 	uv_close((uv_handle_t *)handle, NULL);
 }
 
-/* In the child. Its status: whether all that it allocated is freed. */
 static int serve(int ready)
 {
 	struct limits limits;
 	struct listener listener;
-	struct allocated before, after;
 	char complaint[1024];
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	limits_default(&limits);
 	limits.memory = 4 * WINDOW;
 	limits.maps = 4;
@@ -53,14 +51,25 @@ static int serve(int ready)
 	limits.recall_timeout_ms = RAW_LONG_MS;
 	limits_set_quota(&limits);
 
-	allocation_watch();
-	before = allocation_count();
 	if (listener_open(&listener, harness.socket, complaint, sizeof(complaint)) < 0 ||
 	    server_init(&server, &limits, &listener, complaint, sizeof(complaint)) < 0 || uv_signal_init(&server.loop, &term) < 0 ||
 	    uv_signal_start(&term, on_term, SIGTERM) < 0 || write(ready, "", 1) != 1)
 		return EXIT_FAILURE;
 	server_run(&server);
 	server_deinit(&server);
+	return EXIT_SUCCESS;
+}
+
+/* In the child. Its status: whether all that it allocated is freed. */
+static int serve_watched(scarce_serve_fn *serves, int ready)
+{
+	struct allocated before, after;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	allocation_watch();
+	before = allocation_count();
+	if (serves(ready) != EXIT_SUCCESS)
+		return EXIT_FAILURE;
 	/* A runner that was just starting another one has still to unmap what that took. */
 	for (int i = 0; i < RAW_PATIENCE_MS; i++) {
 		after = allocation_count();
@@ -71,7 +80,7 @@ static int serve(int ready)
 	return EXIT_FAILURE;
 }
 
-void scarce_start(void)
+void scarce_start_other(scarce_serve_fn *serves)
 {
 	int pipes[2];
 	char byte;
@@ -85,10 +94,10 @@ void scarce_start(void)
 	harness.pid = fork();
 	ck_assert_int_ge(harness.pid, 0);
 	if (!harness.pid)
-		_exit(serve(pipes[1]));
+		_exit(serve_watched(serves, pipes[1]));
 	close(pipes[1]);
-	ck_assert_int_eq((int)read(pipes[0], &byte, 1), 1);
-	close(pipes[0]);
+	scarce_said = pipes[0];
+	ck_assert_int_eq((int)read(scarce_said, &byte, 1), 1);
 	raw_start(&observer, &harness, "observer");
 	n_descriptors = raw_server_descriptors(&observer, &harness);
 	harness_make_file("a", 4 * WINDOW);
@@ -97,8 +106,14 @@ void scarce_start(void)
 	harness_make_file("d", WINDOW);
 }
 
+void scarce_start(void)
+{
+	scarce_start_other(serve);
+}
+
 void scarce_stop(void)
 {
+	close_fdp(&scarce_said);
 	raw_close(&observer);
 	harness_stop(&harness);
 }

@@ -24,6 +24,14 @@ extern uint64_t subject_file;
 
 /* Starts it, with the observer, and makes files: a and b have four windows, c and d have one. It has room for four, and for three files. */
 void scarce_start(void);
+
+/* The same with another server, that of @serves, which in the child serves until SIGTERM and returns EXIT_SUCCESS. */
+typedef int scarce_serve_fn(int ready);
+void scarce_start_other(scarce_serve_fn *serves);
+
+/* To be read: what such a server has written to @ready, after the first byte, that said that it serves. */
+extern int scarce_said;
+
 void scarce_stop(void);
 
 /* ---- what is used ---- */
