@@ -5,12 +5,12 @@
 
 #include "daemon/account.h"
 #include "daemon/flow.h"
-#include "daemon/hello.h"
 #include "daemon/lease.h"
 #include "daemon/log.h"
 #include "daemon/loop.h"
 #include "daemon/peer.h"
 #include "daemon/room.h"
+#include "daemon/second.h"
 #include "daemon/size.h"
 #include "daemon/waiting.h"
 #include "daemon/write-guard.h"
@@ -26,8 +26,6 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-
-#define SECOND_MS 1000
 
 /* How often boards are looked at while a request or a writer waits, or more is in use than a lowered limit allows. */
 #define IMPATIENT_MS 10
@@ -96,15 +94,14 @@ static void ring_bells(struct server *server)
 
 static void on_impatient(uv_timer_t *timer);
 static void on_busy(uv_idle_t *idle);
-static void on_second(uv_timer_t *timer);
 static void on_connection(uv_poll_t *poll, int status, int events);
 
-static void set_timer(uv_timer_t *timer, uv_timer_cb callback, uint64_t period_ms, bool wanted)
+static void set_impatient(struct server *server, bool wanted)
 {
 	if (!wanted)
-		uv_timer_stop(timer);
-	else if (!uv_is_active((uv_handle_t *)timer))
-		uv_timer_start(timer, callback, period_ms, period_ms);
+		uv_timer_stop(&server->impatient);
+	else if (!uv_is_active((uv_handle_t *)&server->impatient))
+		uv_timer_start(&server->impatient, on_impatient, IMPATIENT_MS, IMPATIENT_MS);
 }
 
 /* A connection that is turned away may become a stray. */
@@ -113,11 +110,6 @@ static bool may_accept(const struct server *server)
 	const struct limits *limits = &server->registry.limits;
 
 	return !server->has_failed_to_accept && server->n_peers < limits->clients && server->errands.n_strays < limits->strays;
-}
-
-static bool has_to_look_at_runners(const struct server *server)
-{
-	return server->errands.n || server->errands.runners.n > RUNNERS_KEPT;
 }
 
 /* For what clients have to unmap. */
@@ -141,11 +133,8 @@ void server_settle(struct server *server)
 
 	if (server->stopping)
 		return;
-	/* Files change, also those that were left behind. */
-	set_timer(&server->second, on_second, SECOND_MS,
-		  server->peers || server->left || server->registry.by_id || server->has_failed_to_accept || has_to_look_at_runners(server));
-	set_timer(&server->impatient, on_impatient, IMPATIENT_MS,
-		  does_somebody_wait(server) || server->registry.recalled || server->registry.breaking || server->n_held);
+	second_settle(server);
+	set_impatient(server, does_somebody_wait(server) || server->registry.recalled || server->registry.breaking || server->n_held);
 	if (server->registry.cut_short && waiting_is_any(server))
 		uv_idle_start(&server->busy, on_busy);
 	if (may_accept(server) && !uv_is_active((uv_handle_t *)&server->accepting))
@@ -200,51 +189,6 @@ static void on_writers(uv_poll_t *poll, int status, int events)
 		writers_hear_any(&server->registry);
 	writers_recall(&server->registry);
 	server_settle(server);
-}
-
-/* ---- once a second ---- */
-
-static void fail_silent(struct server *server)
-{
-	struct peer *peer;
-
-	DL_FOREACH(server->peers, peer)
-		if (!peer->greeted && !peer->held && server->registry.now_ms - peer->heard_ms >= HELLO_TIMEOUT_MS)
-			peer_dismiss(peer, "it has not said HELLO within %d ms", HELLO_TIMEOUT_MS);
-}
-
-/* Where one was killed, the server ends as if it had been killed itself: what is left of it they bury, and another is started. */
-static void look_at_runners(struct server *server)
-{
-	struct runners *runners = &server->errands.runners;
-	int error = runners->error;
-
-	if (!runners_look_around(runners)) {
-		log_event(LOG_ERR, LOG_TROUBLE, NULL, "one of the processes that close files was killed: the server ends");
-		_exit(EXIT_FAILURE);
-	}
-	if (error && !server->short_of_runners)
-		log_event(LOG_ERR, LOG_TROUBLE, NULL, "can't start another process that closes files: %s", strerror(-error));
-	server->short_of_runners = error;
-	errands_run(&server->errands);
-}
-
-static void on_second(uv_timer_t *timer)
-{
-	struct server *server = timer->data;
-
-	server_wake(server);
-	pulse_advance(server->pulse);
-	registry_look_around(&server->registry);
-	server->has_failed_to_accept = false;
-	fail_silent(server);
-	peers_see_off(server);
-	atomic_store_explicit(&server->pulse->second, (uint32_t)((server->registry.now_ms - server->report.started_ms) / SECOND_MS),
-			      memory_order_relaxed);
-	waiting_tell_shortage(server);
-	log_settle();
-	server_settle(server);
-	look_at_runners(server);
 }
 
 /* ---- errands ---- */
@@ -361,11 +305,11 @@ static int start(struct server *server, const struct limits *limits, char *compl
 		snprintf(complaint, size, "can't wait for connections: %s", uv_strerror(r));
 		return r;
 	}
-	uv_timer_init(&server->loop, &server->second);
+	second_init(server);
 	uv_timer_init(&server->loop, &server->impatient);
 	uv_idle_init(&server->loop, &server->busy);
 	server->done.data = server->hearing.data = server;
-	server->accepting.data = server->second.data = server->impatient.data = server->busy.data = server;
+	server->accepting.data = server->impatient.data = server->busy.data = server;
 	registry_init(&server->registry, limits, server->pulse, &server->errands);
 	uv_poll_start(&server->done, UV_READABLE, on_errands_done);
 	uv_poll_start(&server->hearing, UV_READABLE, on_writers);
@@ -449,7 +393,7 @@ void server_stop(struct server *server)
 	DL_FOREACH_SAFE(server->left, peer, next)
 		peer_free(peer);
 	uv_close((uv_handle_t *)&server->done, NULL);
-	uv_close((uv_handle_t *)&server->second, NULL);
+	second_close(server);
 	uv_close((uv_handle_t *)&server->impatient, NULL);
 	uv_close((uv_handle_t *)&server->busy, NULL);
 }

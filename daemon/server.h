@@ -25,7 +25,7 @@ struct server {
 	uv_loop_t loop;
 	uv_poll_t accepting;
 	uv_poll_t hearing;    /* of writers of guarded files */
-	uv_timer_t second;    /* runs while a client is connected, a file may become idle for too long, or there is an errand */
+	uv_timer_t second;    /* see second.h; runs while a client is connected, a file may become idle for too long, or there is an errand */
 	uv_timer_t impatient; /* runs while anyone waits, is held, or has to unmap, or it shrinks: then the boards are looked at */
 	uv_idle_t busy;       /* runs while the last turn was too short to look at all that might be evicted */
 	uv_poll_t done;       /* of errands */
