@@ -4,6 +4,7 @@
 #include "daemon/file.h"
 
 #include "daemon/account.h"
+#include "daemon/notice.h"
 #include "daemon/region.h"
 #include "daemon/registry.h"
 #include "daemon/remote.h"
@@ -23,6 +24,22 @@ static struct file **bare_list(struct registry *registry, const struct file *fil
 static bool is_local(const struct file *file)
 {
 	return file->volume->local;
+}
+
+static void ask_for_notice(struct registry *registry, struct file *file)
+{
+	file->notice = is_local(file) ? notice_ask(registry->notices, file->fd) : -EOPNOTSUPP;
+	registry->n_unnoticed += file->notice < 0;
+}
+
+/* From now on, if it stays, it has to be looked at each second. */
+static void end_notice(struct registry *registry, struct file *file)
+{
+	if (file->notice < 0)
+		return;
+	notice_end(registry->notices, file->notice);
+	file->notice = -1;
+	registry->n_unnoticed++;
 }
 
 /* Nobody finds it any more. */
@@ -81,6 +98,7 @@ int file_new(struct file **new, struct registry *registry, struct open_request *
 	file->fd = take_fd(&request->fd);
 	registry->next_file_id++;
 	registry->usage.handles++;
+	ask_for_notice(registry, file);
 	file->last_used = pulse_instant(pulse_epoch(registry->pulse));
 	file_become_bare(registry, file);
 	*new = file;
@@ -119,6 +137,8 @@ bool file_free(struct registry *registry, struct file *file)
 
 	file_leave_bare(registry, file);
 	leave_tables(registry, file);
+	end_notice(registry, file);
+	registry->n_unnoticed--;
 	DL_FOREACH_SAFE(file->users, user, next)
 		free(user);
 	file->users = NULL;
@@ -254,8 +274,11 @@ int file_refresh(struct registry *registry, struct file *file)
 	int r;
 
 	r = descriptor_look(file->fd, &facts);
-	if (r < 0)
+	if (r < 0) {
+		/* What was given notice of was not seen. */
+		end_notice(registry, file);
 		return r;
+	}
 	file->size = min_u64(facts.size, INT64_MAX);
 	file->deleted = facts.deleted;
 

@@ -47,6 +47,7 @@ struct file {
 	int fd;
 	uint64_t size; /* as of the last look */
 	bool deleted;  /* no name leads to it any more */
+	int notice;    /* of that, see notice.h; negative: none */
 	char *label;   /* what a client calls it; for people, and untrusted */
 	uid_t uid;     /* who sent it */
 	struct account *sender; /* the same, whom it is charged to: a reference. NULL where the volume is local */

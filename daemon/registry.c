@@ -27,9 +27,9 @@
 #define MARKS_OF_A_CLIENT MESSAGE_MAX_SLOTS
 #define MARKS_IN_A_TURN   4096
 
-void registry_init(struct registry *registry, const struct limits *limits, struct pulse *pulse, struct errands *errands)
+void registry_init(struct registry *registry, const struct limits *limits, struct pulse *pulse, struct errands *errands, int notices)
 {
-	*registry = (struct registry){.limits = *limits, .pulse = pulse, .errands = errands, .next_file_id = 1};
+	*registry = (struct registry){.limits = *limits, .pulse = pulse, .errands = errands, .notices = notices, .next_file_id = 1};
 	registry_begin_turn(registry);
 	pulse->window_bytes = limits->window;
 	registry_set_limits(registry, limits);

@@ -93,6 +93,8 @@ struct registry {
 	struct account *accounts; /* of the users of these, in turn */
 	struct volume *volumes;   /* that files are on */
 	struct errands *errands;  /* borrowed: for what can't be done here */
+	int notices;              /* borrowed: where notice is given that files are deleted; negative: nowhere */
+	uint64_t n_unnoticed;     /* files of which none is given */
 	struct file *closing;     /* files that errands are closing, the longest so first */
 	uint64_t next_file_id;
 };
@@ -124,8 +126,9 @@ struct lease_grant {
 
 /*
  * @pulse, borrowed, is where the epoch is counted and figures are published. @errands, borrowed, are for files on volumes that are not local.
+ * @notices, borrowed, see notice_open_ear(), is where notice of deletion is given; negative: nowhere.
  */
-void registry_init(struct registry *registry, const struct limits *limits, struct pulse *pulse, struct errands *errands);
+void registry_init(struct registry *registry, const struct limits *limits, struct pulse *pulse, struct errands *errands, int notices);
 
 /*
  * Has other limits hold from now on, but for the size of a window, which stays. Nothing is granted as long as more is used; see
@@ -192,7 +195,7 @@ bool registry_drains(const struct registry *registry, const struct client *clien
 
 /*
  * Looks at all files: what was truncated is noticed, what was deleted and is not open is let go, and what could not be guarded
- * before is tried again. Once a second, since nobody tells the server.
+ * before is tried again. Once a second: without clients only as long as a file is bare or unnoticed, or when notice was given.
  */
 void registry_look_around(struct registry *registry);
 

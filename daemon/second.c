@@ -5,6 +5,7 @@
 
 #include "daemon/hello.h"
 #include "daemon/log.h"
+#include "daemon/notice.h"
 #include "daemon/peer.h"
 #include "daemon/server.h"
 #include "daemon/waiting.h"
@@ -48,12 +49,11 @@ static void on_second(uv_timer_t *timer)
 
 	server_wake(server);
 	pulse_advance(server->pulse);
+	notice_hear(server->notices);
 	registry_look_around(&server->registry);
 	server->has_failed_to_accept = false;
 	fail_silent(server);
 	peers_see_off(server);
-	atomic_store_explicit(&server->pulse->second, (uint32_t)((server->registry.now_ms - server->report.started_ms) / SECOND_MS),
-			      memory_order_relaxed);
 	waiting_tell_shortage(server);
 	log_settle();
 	server_settle(server);
@@ -67,18 +67,46 @@ static bool has_to_look_at_runners(const struct server *server)
 	return server->errands.n || server->errands.runners.n > RUNNERS_KEPT;
 }
 
-/* Files change, also those that were left behind. */
 static bool is_needed(const struct server *server)
 {
-	return server->peers || server->left || server->registry.by_id || server->has_failed_to_accept || has_to_look_at_runners(server);
+	const struct registry *registry = &server->registry;
+
+	return server->peers || server->left || registry->bare || registry->n_unnoticed || server->has_failed_to_accept ||
+	       has_to_look_at_runners(server);
+}
+
+/* The pulse may have stood still. */
+static void begin(struct server *server)
+{
+	if (uv_is_active((uv_handle_t *)&server->second))
+		return;
+	atomic_store_explicit(&server->pulse->second, (uint32_t)((server->registry.now_ms - server->report.started_ms) / SECOND_MS),
+			      memory_order_relaxed);
+	uv_timer_start(&server->second, on_second, SECOND_MS, 0);
+}
+
+static void on_notice(uv_poll_t *poll, int status, int events)
+{
+	struct server *server = poll->data;
+
+	(void)status;
+	(void)events;
+	server_wake(server);
+	begin(server);
+	server_settle(server);
 }
 
 void second_settle(struct server *server)
 {
-	if (!is_needed(server))
-		uv_timer_stop(&server->second);
-	else if (!uv_is_active((uv_handle_t *)&server->second))
-		uv_timer_start(&server->second, on_second, SECOND_MS, SECOND_MS);
+	bool listens = uv_is_active((uv_handle_t *)&server->noticing), runs;
+
+	if (is_needed(server))
+		begin(server);
+	runs = uv_is_active((uv_handle_t *)&server->second);
+	if (runs && listens)
+		uv_poll_stop(&server->noticing);
+	else if (!runs && !listens && server->notices >= 0)
+		uv_poll_start(&server->noticing, UV_READABLE, on_notice);
 }
 
 /* ---- beginning and end ---- */
@@ -86,10 +114,15 @@ void second_settle(struct server *server)
 void second_init(struct server *server)
 {
 	uv_timer_init(&server->loop, &server->second);
-	server->second.data = server;
+	server->second.data = server->noticing.data = server;
+	server->notices = notice_open_ear();
+	if (server->notices >= 0 && uv_poll_init(&server->loop, &server->noticing, server->notices) < 0)
+		close_fdp(&server->notices);
 }
 
 void second_close(struct server *server)
 {
 	uv_close((uv_handle_t *)&server->second, NULL);
+	if (server->notices >= 0)
+		uv_close((uv_handle_t *)&server->noticing, NULL);
 }

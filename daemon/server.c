@@ -310,7 +310,7 @@ static int start(struct server *server, const struct limits *limits, char *compl
 	uv_idle_init(&server->loop, &server->busy);
 	server->done.data = server->hearing.data = server;
 	server->accepting.data = server->impatient.data = server->busy.data = server;
-	registry_init(&server->registry, limits, server->pulse, &server->errands);
+	registry_init(&server->registry, limits, server->pulse, &server->errands, server->notices);
 	uv_poll_start(&server->done, UV_READABLE, on_errands_done);
 	uv_poll_start(&server->hearing, UV_READABLE, on_writers);
 	return 0;
@@ -325,7 +325,7 @@ int server_init(struct server *server, const struct limits *limits, struct liste
 	/* Whoever has started the server may have ignored it, and then nothing could be learned of runners that end. */
 	signal(SIGCHLD, SIG_DFL);
 	memset(server, 0, sizeof(*server));
-	server->pulse_fd = server->ear = -1;
+	server->pulse_fd = server->ear = server->notices = -1;
 	server->listener = *listener;
 	*listener = LISTENER_NONE;
 	/* Before there is anything that runners should not keep. */
@@ -425,4 +425,5 @@ void server_deinit(struct server *server)
 	pulse_free(server->pulse);
 	close_fdp(&server->pulse_fd);
 	close_fdp(&server->ear);
+	close_fdp(&server->notices);
 }

@@ -25,7 +25,8 @@ struct server {
 	uv_loop_t loop;
 	uv_poll_t accepting;
 	uv_poll_t hearing;    /* of writers of guarded files */
-	uv_timer_t second;    /* see second.h; runs while a client is connected, a file may become idle for too long, or there is an errand */
+	uv_poll_t noticing;   /* that files may be deleted; not while `second` runs */
+	uv_timer_t second;    /* see second.h */
 	uv_timer_t impatient; /* runs while anyone waits, is held, or has to unmap, or it shrinks: then the boards are looked at */
 	uv_idle_t busy;       /* runs while the last turn was too short to look at all that might be evicted */
 	uv_poll_t done;       /* of errands */
@@ -36,7 +37,8 @@ struct server {
 	bool stopping;
 
 	struct listener listener;
-	int ear; /* see write_guard_open_ear() */
+	int ear;     /* see write_guard_open_ear() */
+	int notices; /* see notice_open_ear(); negative: none are given */
 	struct registry registry;
 	struct errands errands;
 	struct report_server report;

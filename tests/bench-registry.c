@@ -230,7 +230,7 @@ int main(int argc, char **argv)
 	limits.quota.leases = limits.quota.files = UINT64_MAX / 4;
 	if (pulse_create(&pulse, &fd) < 0)
 		fail("no pulse");
-	registry_init(&registry, &limits, pulse, NULL);
+	registry_init(&registry, &limits, pulse, NULL, -1);
 
 	n_holders = n * 3 / 8 / N_SLOTS + 2;
 	n_files = 3 * n / FILE_WINDOWS + 1;

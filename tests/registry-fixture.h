@@ -88,7 +88,7 @@ static inline void start_with_window(uint64_t window, uint64_t memory, uint64_t 
 	ck_assert_int_eq(pulse_create(&pulse, &fd), 0);
 	close(fd);
 	ck_assert_int_eq(errands_start(&errands), 0);
-	registry_init(&registry, &limits, pulse, &errands);
+	registry_init(&registry, &limits, pulse, &errands, -1);
 	for (size_t i = 0; i < 3; i++)
 		add_user(&users[i], 1000);
 }
