@@ -128,7 +128,7 @@ static const struct {
 	{"\x93\x04\x01", 3},                 /* RELEASE: the list, */
 	{"\x93\x04\x01\x91", 4},             /* a slot */
 	{"\x93\x04\x01\x91\x92", 5},         /* and its number */
-	{"\x97\x03\x01", 3},                 /* LEASE: the file */
+	{"\x98\x03\x01", 3},                 /* LEASE: the file */
 	{"\x94\x01\x01\x01", 4},             /* HELLO: the name */
 };
 
@@ -195,12 +195,13 @@ static const struct {
 } fields[] = {
 	{"\x92@\x01", 3, 32},                                   /* the type */
 	{"\x92\x06@", 3, 32},                                   /* the serial */
-	{"\x97\x03\x01@\x00\x01\x00\x00", 8, 64},               /* LEASE: file */
-	{"\x97\x03\x01""f@\x01\x00\x00", 8, 64},                /* offset */
-	{"\x97\x03\x01""f\x00@\x00\x00", 8, 64},                /* length */
-	{"\x97\x03\x01""f\x00\x01@\x00", 8, 32},                /* deadline */
-	{"\x97\x03\x01""f\x00\x01\x00@", 8, 32},                /* how many ahead */
-	{"\x97\x03\x01""f@@@@", 8, 32},                         /* all of these */
+	{"\x98\x03\x01@\x00\x01\x00\x00\x90", 9, 64},           /* LEASE: file */
+	{"\x98\x03\x01""f@\x01\x00\x00\x90", 9, 64},            /* offset */
+	{"\x98\x03\x01""f\x00@\x00\x00\x90", 9, 64},            /* length */
+	{"\x98\x03\x01""f\x00\x01@\x00\x90", 9, 32},            /* deadline */
+	{"\x98\x03\x01""f\x00\x01\x00@\x90", 9, 32},            /* how many ahead */
+	{"\x98\x03\x01""f\x00\x01\x00\x00\x91\x92@@", 12, 32},  /* released */
+	{"\x98\x03\x01""f@@@@\x91\x92@@", 12, 32},              /* all of these */
 	{"\x93\x04\x01\x91\x92@\x01", 7, 32},                   /* RELEASE: slot */
 	{"\x93\x04\x01\x91\x92\x00@", 7, 32},                   /* generation */
 	{"\x93\x04\x01\x93\x92@@\x92@@\x92@@", 13, 32},
