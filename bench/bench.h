@@ -13,6 +13,7 @@
 
 #include "client/smmap-client.h"
 
+#include <semaphore.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -160,6 +161,7 @@ struct bench_team {
 	struct bench_board {
 		_Atomic unsigned n_ready;
 		_Atomic unsigned phase; /* 0: wait, 1: work, 2: end */
+		sem_t go;               /* what those that are ready wait for: a thousand that looked again and again would keep others from getting there */
 		struct bench_member {
 			_Alignas(64) _Atomic uint64_t count;
 		} members[];

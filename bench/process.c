@@ -133,6 +133,7 @@ void bench_team_start(struct bench_team *team, unsigned n, void (*work)(struct b
 	team->board = mmap(NULL, board_bytes(n), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (!team->pids || team->board == MAP_FAILED)
 		bench_fail("no memory");
+	sem_init(&team->board->go, true, 0);
 	for (unsigned i = 0; i < n; i++) {
 		team->pids[i] = start_process();
 		if (!team->pids[i]) {
@@ -150,8 +151,17 @@ void bench_team_start(struct bench_team *team, unsigned n, void (*work)(struct b
 void bench_team_ready(struct bench_team *team)
 {
 	atomic_fetch_add(&team->board->n_ready, 1);
-	while (!atomic_load(&team->board->phase))
-		bench_sleep_ms(1);
+	while (sem_wait(&team->board->go) < 0)
+		;
+}
+
+/* All that are ready go on. */
+static void begin_phase(struct bench_team *team, unsigned phase)
+{
+	if (atomic_exchange(&team->board->phase, phase))
+		return;
+	for (unsigned i = 0; i < team->n; i++)
+		sem_post(&team->board->go);
 }
 
 bool bench_team_works(const struct bench_team *team)
@@ -183,7 +193,7 @@ double bench_team_rate(struct bench_team *team)
 {
 	uint64_t start, ns, before, n;
 
-	atomic_store(&team->board->phase, 1);
+	begin_phase(team, 1);
 	bench_sleep_ms(scale->ms / 4);
 	start = bench_ns();
 	before = sum_counts(team);
@@ -197,7 +207,7 @@ void bench_team_end(struct bench_team *team)
 {
 	int status;
 
-	atomic_store(&team->board->phase, 2);
+	begin_phase(team, 2);
 	for (unsigned i = 0; i < team->n; i++)
 		if (waitpid(team->pids[i], &status, 0) < 0 || status)
 			bench_fail("a process of a team has failed");
