@@ -10,6 +10,7 @@
 #include "client/answer.h"
 #include "client/connection.h"
 #include "proto/hash.h"
+#include "proto/pulse.h"
 #include "proto/util.h"
 
 #include <limits.h>
@@ -100,6 +101,8 @@ static int send_request(struct connection *connection, const struct message *req
 	char bytes[MESSAGE_MAX_TEXT + 64];
 	int length;
 
+	_Static_assert(sizeof(bytes) >= MESSAGE_MAX_SLOTS * 12 + 64, "the longest text, or as many slots as there may be");
+
 	length = message_encode(request, bytes, sizeof(bytes));
 	if (length < 0)
 		return length;
@@ -119,14 +122,15 @@ static int send_request(struct connection *connection, const struct message *req
 }
 
 /*
- * Before a lease: sees to it that there is a slot, and room for it in the bounds of the client's own cache. What goes for that is said with the
- * request.
+ * Before a lease: sees to it that there is a slot, and room for it in the bounds of the client's own cache, unless it is too large for these or for
+ * the server. What goes for that is said with the request.
  */
 static void make_room(struct connection *connection, uint64_t bytes, struct slot_list *released)
 {
 	struct lease_table *leases = &connection->leases;
 	uint32_t n_slots = connection->board.n_slots, n = UINT32_MAX;
-	uint64_t most = connection->max_mapped > bytes ? connection->max_mapped - bytes : 0;
+	bool fits = bytes <= connection->max_mapped && bytes <= atomic_load_explicit(&connection->pulse->limit_memory_bytes, memory_order_relaxed);
+	uint64_t most = fits ? connection->max_mapped - bytes : connection->max_mapped;
 	struct discards discards;
 
 	discards.slots.n = 0;

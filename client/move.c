@@ -55,11 +55,10 @@ static int look_again(struct move *move)
 static uint64_t expected_bytes(const struct move *move, uint64_t offset, uint64_t length)
 {
 	uint64_t window_bytes = move->connection->server.window_bytes, known = atomic_load(&move->cursor->file->size);
-	uint64_t end = min_u64(offset + length, known);
+	uint64_t ahead = move->cursor->ahead * window_bytes;
+	uint64_t end = min_u64(round_up(offset + length, window_bytes) + ahead, round_up(known, page_size()));
 
-	if (offset >= end)
-		return 0;
-	return min_u64(round_up(end, window_bytes), round_up(known, page_size())) - round_down(offset, window_bytes);
+	return offset < end ? end - round_down(offset, window_bytes) : 0;
 }
 
 /* Asks for a lease. 0 and a place, which has no data past the end of the file; MOVE_AGAIN; or an error. */

@@ -229,7 +229,7 @@ void lease_cut(struct registry *registry, struct lease *lease, uint64_t file_siz
 
 bool lease_is_unmapped(const struct lease *lease)
 {
-	return board_is_unmapped(slot_of(lease));
+	return lease->named && board_is_unmapped(slot_of(lease));
 }
 
 bool lease_is_pinned(const struct lease *lease)

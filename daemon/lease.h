@@ -45,7 +45,7 @@ struct lease {
 
 	bool recalled;
 	bool told; /* the client has been told of the recall */
-	bool named; /* in an answer */
+	bool named; /* to the client, in an answer */
 	uint64_t recalled_tick;
 	bool late; /* its client has had time to unmap it, and has not */
 	struct lease *prev, *next;               /* registry->recalled, if it is */
@@ -96,7 +96,7 @@ void lease_bequeath(struct registry *registry, struct lease *lease, struct lease
 /* Marks it stale if it reaches past @file_size, and takes it back, now or when its pins have ended. */
 void lease_cut(struct registry *registry, struct lease *lease, uint64_t file_size);
 
-/* Whether its client says on the board that it has unmapped it. */
+/* Whether its client, to which it was named in an answer, says on the board that it has unmapped it. */
 bool lease_is_unmapped(const struct lease *lease);
 
 bool lease_is_pinned(const struct lease *lease);

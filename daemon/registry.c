@@ -324,8 +324,13 @@ void registry_tick(struct registry *registry)
 {
 	registry->ticks++;
 	look_for_all_marks(registry);
-	while (registry->in_time && registry->ticks - registry->in_time->recalled_tick >= REGISTRY_LATE_TICKS)
-		lease_be_late(registry, registry->in_time);
+	while (registry->in_time && registry->ticks - registry->in_time->recalled_tick >= REGISTRY_LATE_TICKS) {
+		/* Behind many liars it may not have been looked at yet. */
+		if (lease_is_unmapped(registry->in_time))
+			end_lease(registry, registry->in_time);
+		else
+			lease_be_late(registry, registry->in_time);
+	}
 }
 
 bool registry_set_waits(struct registry *registry, bool waits)

@@ -200,16 +200,6 @@ static bool enough_of_quota(const struct registry *registry, const struct need *
 	return account_may_hold(registry, need->account, &need->own, &gone);
 }
 
-/* Recalls what a user has of a region, if that is idle. Where nobody else has it the region goes, too, so that it can be handed over in a swap. */
-static void recall(struct registry *registry, struct share *share)
-{
-	struct region *region = share->region;
-
-	share_recall_if_idle(registry, share);
-	if (share->draining && !region->draining && region->shares == share && !share->next)
-		region_evict(registry, region);
-}
-
 /* Recalls what the user has used the longest ago. False if that is not enough, or not yet. */
 static bool recall_oldest(struct registry *registry, const struct need *need)
 {
@@ -225,7 +215,7 @@ static bool recall_oldest(struct registry *registry, const struct need *need)
 		if (is_needed(share->region, need))
 			share_touch(share, share_last_used(registry, share));
 		else
-			recall(registry, share);
+			share_recall_if_idle(registry, share);
 	}
 	look_end_pass(registry, &account->pass);
 	return enough;
@@ -271,13 +261,16 @@ static bool is_all_named(const struct region *region)
 	return true;
 }
 
-/* A region goes when all leases on it have been named: where there is another, it may still be mapped. */
+/* Whether a region goes with the last of its leases; else it stays warm. */
 static bool goes(const struct region *region)
 {
-	return (region->draining || region->detached) && is_all_named(region);
+	return region->draining || region->detached;
 }
 
-/* Names the leases that an answer would, and adds what goes with the last of a region to *@gone. */
+/*
+ * Names the leases that an answer would, and adds what goes when all leases on a region have been named to *@gone: where there is another, it may
+ * still be mapped. Of the user's quota a region that would stay warm goes as well: nobody else has it then, so it can be handed over.
+ */
 static void name_victims(const struct client *client, const struct need *need, struct gone *gone)
 {
 	const struct lease *lease = client->untold;
@@ -287,12 +280,14 @@ static void name_victims(const struct client *client, const struct need *need, s
 			struct share *share = lease->holds[i].share;
 
 			share->n_named++;
-			if (!goes(share->region) || is_needed(share->region, need))
+			if (!is_all_named(share->region) || is_needed(share->region, need))
+				continue;
+			gone->own.memory += share->region->length;
+			gone->own.maps++;
+			if (!goes(share->region))
 				continue;
 			gone->bytes += share->region->length;
 			gone->maps++;
-			gone->own.memory += share->region->length;
-			gone->own.maps++;
 		}
 }
 
@@ -314,13 +309,43 @@ bool room_fits_without(const struct registry *registry, struct client *client, c
 	return fits_if_gone(registry, need, &gone);
 }
 
-/* Whether more is counted than may be: a lease was granted for which something has to be given up. */
-static bool is_over(const struct registry *registry, const struct account *account)
+static bool is_over_quota(const struct registry *registry, const struct account *account)
 {
 	const struct holding nothing = {0};
 
+	return !account_may_hold(registry, account, &nothing, &nothing);
+}
+
+/* Whether more is counted than may be: a lease was granted for which something has to be given up. */
+static bool is_over(const struct registry *registry, const struct account *account)
+{
 	return registry->usage.memory > registry->limits.memory || registry->usage.maps > registry->limits.maps ||
-	       !account_may_hold(registry, account, &nothing, &nothing);
+	       is_over_quota(registry, account);
+}
+
+/* Gives up what goes, as far as something has to be given up. */
+static void give_up_what_goes(struct registry *registry, const struct account *account, struct lease *lease)
+{
+	for (uint64_t i = 0; i < lease->n_holds; i++) {
+		const struct share *share = lease->holds[i].share;
+
+		if (is_over(registry, account) && goes(share->region) && is_all_named(share->region))
+			lease_give_up(registry, &lease->holds[i]);
+	}
+}
+
+/* The same for what would stay warm, if the user has too much. */
+static void give_up_what_stays(struct registry *registry, const struct account *account, struct lease *lease)
+{
+	for (uint64_t i = 0; i < lease->n_holds; i++) {
+		const struct share *share = lease->holds[i].share;
+
+		if (!share || !is_over_quota(registry, account) || !is_all_named(share->region))
+			continue;
+		if (!goes(share->region))
+			region_evict(registry, share->region);
+		lease_give_up(registry, &lease->holds[i]);
+	}
 }
 
 void room_take_victims(struct registry *registry, struct client *client, const struct need *need, struct lease *heir,
@@ -328,19 +353,19 @@ void room_take_victims(struct registry *registry, struct client *client, const s
 {
 	uint64_t bytes = registry->usage.memory, maps = registry->usage.maps;
 	struct gone gone = {0};
+	struct lease *lease;
 
 	name_victims(client, need, &gone);
-	for (struct lease *lease = client->untold; lease; lease = lease->next_of_client)
-		for (uint64_t i = 0; i < lease->n_holds; i++)
-			if (is_over(registry, need->account) && goes(lease->holds[i].share->region))
-				lease_give_up(registry, &lease->holds[i]);
+	DL_FOREACH2(client->untold, lease, next_of_client)
+		give_up_what_goes(registry, need->account, lease);
+	DL_FOREACH2(client->untold, lease, next_of_client)
+		give_up_what_stays(registry, need->account, lease);
 	bytes -= registry->usage.memory;
 	maps -= registry->usage.maps;
 	lease_await(registry, heir, bytes > need->bytes ? bytes - need->bytes : 0, maps > need->maps ? maps - need->maps : 0);
 
 	while (client->untold && victims->n < MESSAGE_MAX_SLOTS) {
-		struct lease *lease = client->untold;
-
+		lease = client->untold;
 		forget_names(lease);
 		victims->refs[victims->n++] = lease->ref;
 		lease_bequeath(registry, lease, heir);

@@ -53,7 +53,7 @@ static void fail_late(struct server *server)
 
 		if (ticks - lease->recalled_tick < most)
 			break;
-		if (peer->held || ticks - peer->heard_tick < most)
+		if (peer->held || ticks - peer->heard_tick < most || lease_is_unmapped(lease))
 			continue;
 		peer_dismiss(peer, "it has not unmapped what was recalled within %" PRIu64 " ms", timeout_ms);
 	}

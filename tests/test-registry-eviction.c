@@ -237,8 +237,39 @@ START_TEST(test_victims_of_quota)
 	ck_assert(has(a, 1));
 	tell(one);
 	ck_assert(release(one, shared));
-	lease(one, a, 3, 1);
+	ref = lease(one, a, 3, 1);
 	assert_usage(6, 3, 1);
+
+	/* And what has to be given back by another client of the user, who can't be told in an answer. */
+	unpin(one, ref);
+	become(third, 1000);
+	open_file(third, "a");
+	ck_assert_int_eq(try_lease(third, a, 4 * WINDOW, 1), REGISTRY_NO_ROOM);
+	ck_assert(has(a, 3));
+	tell(one);
+	ck_assert(release(one, ref));
+	ck_assert(has(a, 3));
+	stop();
+}
+END_TEST
+
+/* A lease on several windows is handed over as a whole. */
+START_TEST(test_wide_victim_of_quota)
+{
+	uint64_t a;
+
+	start(9 * WINDOW, MANY, MANY);
+	registry.limits.quota.memory = 3 * WINDOW;
+	a = new_file(one, "a", 9 * WINDOW);
+	idle_lease(one, a, 0, 2);
+	lease(one, a, 2, 2);
+	ck_assert_uint_eq(victims.n, 1);
+	ck_assert(!has(a, 0) && has(a, 2) && has(a, 3));
+	/* As much as had to: the other window stays warm. */
+	ck_assert(has(a, 1));
+	assert_usage(6, 3, 1);
+	unmap_victims(one);
+	ck_assert(has(a, 1));
 	stop();
 }
 END_TEST
@@ -695,7 +726,8 @@ Suite *suite(void)
 	Suite *s = suite_create("registry-eviction");
 
 	HARNESS_CASE(s, "order", test_order_is_of_last_pin, test_order_with_leases, test_order_at_the_end_of_a_client, test_lying_use);
-	HARNESS_CASE(s, "eviction", test_draining_counts, test_revive, test_victims, test_victims_of_quota, test_marked_victims, test_unmarked_victims,
+	HARNESS_CASE(s, "eviction", test_draining_counts, test_revive, test_victims, test_victims_of_quota, test_wide_victim_of_quota,
+		     test_marked_victims, test_unmarked_victims,
 		     test_mark_and_end, test_most_victims, test_claimed_by_client,
 		     test_late, test_late_and_revived,
 		     test_end_of_client, test_hostile_board);

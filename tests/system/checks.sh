@@ -296,7 +296,7 @@ hang_files() {
 	until_true 30 at_least usage.closing 4 || return
 	kill "$drop"
 	wait "$drop"
-	smmapd status --files | tee /dev/stderr | grep -q "$hung_folder"
+	smmapd status --files >/tmp/files && cat /tmp/files && grep -q "$hung_folder" /tmp/files
 }
 
 # Some of the runners of the server that is gone hang, since they are here in spite of SIGKILL; or none.
@@ -305,7 +305,7 @@ some_are_left() {
 	ps --no-headers -o pid,stat,wchan:20,comm "${runners[@]}"
 }
 none_is_left() {
-	! ps "${runners[@]}" && ! grep "$hung_folder" /proc/[0-9]*/mounts
+	! ps "${runners[@]}" && ! grep -qs "$hung_folder" /proc/[0-9]*/mounts
 }
 
 # What takes longer than TimeoutStopSec= is killed, and has failed.
