@@ -122,7 +122,9 @@ int connection_open(struct connection **new, const struct connection_options *op
 	connection->n_entered = 1;
 	connection->threaded = options->threaded;
 	if (options->threaded) {
-		r = start_thread(connection);
+		r = channel_may_await(connection->socket);
+		if (!r)
+			r = start_thread(connection);
 		if (r < 0)
 			return r;
 	}

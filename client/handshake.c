@@ -32,9 +32,7 @@ static int reach_server(struct connection *connection, const char *path)
 	if (r < 0)
 		return r;
 	r = address_reach(connection->socket, path);
-	if (r < 0)
-		return r == -EAGAIN ? -EBUSY : r;
-	return channel_may_await(connection->socket);
+	return r == -EAGAIN ? -EBUSY : r;
 }
 
 static int say_hello(struct connection *connection, const char *name)

@@ -337,9 +337,8 @@ bool registry_set_waits(struct registry *registry, bool waits)
 {
 	uint64_t releases = registry->releases;
 
-	if (waits == registry->waits)
+	if (waits == pulse_waits(registry->pulse))
 		return false;
-	registry->waits = waits;
 	pulse_set_waits(registry->pulse, waits);
 	if (waits)
 		look_for_all_marks(registry);

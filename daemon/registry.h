@@ -72,7 +72,6 @@ struct registry {
 	uint64_t looks;    /* at what might be evicted, or is counted, that are left for this turn */
 	bool cut_short;    /* there were too few: what waits has to be tried again soon */
 	uint64_t releases; /* grows with whatever may have made room */
-	bool waits;        /* as on the pulse */
 	uint64_t next_marked; /* the serial of the client at which to go on looking for marks; 0: at the first */
 
 	struct file *by_id;
