@@ -333,3 +333,33 @@ void harness_make_file(const char *path, uint64_t size)
 	}
 	ck_assert_int_eq(fclose(file), 0);
 }
+
+void harness_write_file(const char *path, const char *format, ...)
+{
+	FILE *file = fopen(path, "we");
+	va_list arguments;
+
+	ck_assert_ptr_nonnull(file);
+	va_start(arguments, format);
+	vfprintf(file, format, arguments);
+	va_end(arguments);
+	ck_assert_int_eq(fclose(file), 0);
+}
+
+uint64_t harness_process_figure(pid_t pid, const char *name)
+{
+	char path[64], line[256];
+	size_t length = strlen(name);
+	uint64_t figure = 0;
+	bool found = false;
+	FILE *status;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	status = fopen(path, "re");
+	ck_assert_ptr_nonnull(status);
+	while (!found && fgets(line, sizeof(line), status))
+		found = strncmp(line, name, length) == 0 && sscanf(line + length, ": %" SCNu64, &figure) == 1;
+	fclose(status);
+	ck_assert_msg(found, "%s does not tell %s", path, name);
+	return figure;
+}

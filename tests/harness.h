@@ -66,6 +66,12 @@ int harness_shell(char *output, size_t size, const char *format, ...) __attribut
 void harness_make_file(const char *path, uint64_t size);
 unsigned char harness_byte(uint64_t offset);
 
+/* Makes a file with a text in it, as printf(3) would. */
+void harness_write_file(const char *path, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* A number of /proc/PID/status, as it stands there. */
+uint64_t harness_process_figure(pid_t pid, const char *name);
+
 /* A member of a server's `status --json`, by its path: "usage.memory_bytes". */
 uint64_t harness_figure(const struct harness_server *server, const char *path);
 

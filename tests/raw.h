@@ -301,6 +301,18 @@ static inline struct figures_summary raw_summary(struct raw *raw)
 	return summary;
 }
 
+/* Whether the server says that a file is guarded. */
+static inline bool raw_is_guarded(struct raw *raw, const char *label)
+{
+	struct message_figures figures = raw_status(raw, FIGURES_FILES, 0);
+	struct figures_file row;
+
+	while (figures_next(&figures.rows, FIGURES_FILES, &row) > 0)
+		if (row.path.length == strlen(label) && memcmp(row.path.data, label, row.path.length) == 0)
+			return row.guarded;
+	ck_abort_msg("no file %s", label);
+}
+
 /* How many descriptors the server has open, when it is done with all that this client has asked for before, and has closed all that it has to. */
 static inline int raw_server_descriptors(struct raw *raw, const struct harness_server *server)
 {

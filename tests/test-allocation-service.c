@@ -11,33 +11,18 @@
 #include "daemon/command.h"
 
 #include <signal.h>
-#include <stdarg.h>
 #include <sys/stat.h>
 
 #define WINDOW SCARCE_WINDOW
 
 /* ---- the server: as the program has it ---- */
 
-static void write_file(const char *path, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void write_file(const char *path, const char *format, ...)
-{
-	FILE *file = fopen(path, "we");
-	va_list arguments;
-
-	ck_assert_ptr_nonnull(file);
-	va_start(arguments, format);
-	vfprintf(file, format, arguments);
-	va_end(arguments);
-	ck_assert_int_eq(fclose(file), 0);
-}
-
 /* So many windows, in two files. */
 static void configure(unsigned windows, bool write_guard)
 {
-	write_file("conf", "window-size = 64K\nmax-memory = %uK\nmax-maps = %u\nmax-handles = 8\n", windows * 64, windows);
+	harness_write_file("conf", "window-size = 64K\nmax-memory = %uK\nmax-maps = %u\nmax-handles = 8\n", windows * 64, windows);
 	ck_assert(mkdir("conf.d", 0755) == 0 || errno == EEXIST);
-	write_file("conf.d/more.conf", "user-share = 100%%\nrecall-timeout = 1h\nwrite-guard = %s\n", write_guard ? "yes" : "no");
+	harness_write_file("conf.d/more.conf", "user-share = 100%%\nrecall-timeout = 1h\nwrite-guard = %s\n", write_guard ? "yes" : "no");
 }
 
 /* What the program knows of its other commands: here there are none. */
@@ -101,17 +86,6 @@ static void await_second(void)
 
 /* ---- writers ---- */
 
-static bool is_guarded(const char *label)
-{
-	struct message_figures figures = raw_status(&observer, FIGURES_FILES, 0);
-	struct figures_file row;
-
-	while (figures_next(&figures.rows, FIGURES_FILES, &row) > 0)
-		if (row.path.length == strlen(label) && memcmp(row.path.data, label, row.path.length) == 0)
-			return row.guarded;
-	ck_abort_msg("no file %s", label);
-}
-
 /* Whether one gets in at once. Else it has the server give way, though it does not wait. */
 static bool is_let_in(const char *path)
 {
@@ -124,7 +98,7 @@ static bool is_let_in(const char *path)
 /* Waits until the file is guarded, as the server says and the kernel knows. */
 static void await_guarded(const char *label)
 {
-	while (!is_guarded(label))
+	while (!raw_is_guarded(&observer, label))
 		ck_assert_int_ge(poll(NULL, 0, 1), 0);
 	ck_assert(!is_let_in(label + 1));
 }
@@ -165,7 +139,7 @@ static bool reload_wrongly(uint64_t number)
 	assert_limits(number, done ? 2 : 4);
 	if (!done) {
 		await_second();
-		ck_assert(!is_guarded("/b") && is_let_in("b"));
+		ck_assert(!raw_is_guarded(&observer, "/b") && is_let_in("b"));
 		ck_assert(reload());
 		assert_limits(number, 2);
 	}
@@ -255,7 +229,7 @@ START_TEST(test_writer)
 		pinned = raw_lease(&other, scarce_open(&other, "a"), 0, WINDOW);
 		raw_start(&subject, &harness, "subject");
 		scarce_open_a();
-		ck_assert(is_guarded("/a"));
+		ck_assert(raw_is_guarded(&observer, "/a"));
 		allocation_fail(++number);
 		ck_assert(!is_let_in("a"));
 		send_lease();

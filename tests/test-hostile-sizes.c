@@ -44,20 +44,11 @@ static void must_end(const void *bytes, size_t n, struct tally *tally)
 
 /* ---- memory ---- */
 
-/* A figure of /proc/PID/status, in bytes. */
+/* In bytes. */
 static uint64_t process_figure(const char *name)
 {
-	char path[64], line[256];
-	uint64_t kib = 0;
-	FILE *status;
+	uint64_t kib = harness_process_figure(hostile_server.pid, name);
 
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)hostile_server.pid);
-	status = fopen(path, "re");
-	ck_assert_ptr_nonnull(status);
-	while (fgets(line, sizeof(line), status))
-		if (strncmp(line, name, strlen(name)) == 0)
-			ck_assert_int_eq(sscanf(line + strlen(name), ": %" SCNu64, &kib), 1);
-	fclose(status);
 	ck_assert_uint_gt(kib, 0);
 	return kib * 1024;
 }

@@ -10,7 +10,6 @@
 
 #include "proto/util.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,17 +27,7 @@ static char output[1 << 16];
 
 static uint64_t count_sleeps(void)
 {
-	char path[64], line[256];
-	uint64_t n = 0;
-	FILE *lines;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)server.pid);
-	lines = fopen(path, "re");
-	ck_assert_ptr_nonnull(lines);
-	while (fgets(line, sizeof(line), lines) && sscanf(line, "voluntary_ctxt_switches: %" SCNu64, &n) != 1)
-		;
-	fclose(lines);
-	return n;
+	return harness_process_figure(server.pid, "voluntary_ctxt_switches");
 }
 
 /* Waits until the server does nothing for a while. */

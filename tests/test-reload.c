@@ -10,7 +10,6 @@
 
 #include <inttypes.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,20 +27,6 @@ static struct raw a, b, observer;
 static uint64_t file; /* of twenty windows; all three have it open */
 
 /* ---- a server with a configuration ---- */
-
-static void write_file(const char *path, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void write_file(const char *path, const char *format, ...)
-{
-	FILE *stream = fopen(path, "we");
-	va_list arguments;
-
-	ck_assert_ptr_nonnull(stream);
-	va_start(arguments, format);
-	vfprintf(stream, format, arguments);
-	va_end(arguments);
-	ck_assert_int_eq(fclose(stream), 0);
-}
 
 static void await_said(const char *what)
 {
@@ -61,7 +46,7 @@ static void start_server(const char *conf)
 {
 	int pipes[2];
 
-	write_file("conf", "window-size = 64K\n%s", conf);
+	harness_write_file("conf", "window-size = 64K\n%s", conf);
 	snprintf(server.socket, sizeof(server.socket), "socket");
 	ck_assert_int_eq(pipe2(pipes, O_CLOEXEC), 0);
 	server.pid = fork();
@@ -87,7 +72,7 @@ static void stop_server(void)
 /* Has the server read "conf" again, with this behind the first line, and waits until it says @answer. */
 static void reload(const char *conf, const char *answer)
 {
-	write_file("conf", "window-size = 64K\n%s", conf);
+	harness_write_file("conf", "window-size = 64K\n%s", conf);
 	said[0] = '\0';
 	ck_assert_int_eq(kill(server.pid, SIGHUP), 0);
 	await_said(answer);
@@ -349,11 +334,11 @@ START_TEST(test_log_level)
 	start_server("log-level = info\n");
 	raw_start(&a, &server, "first");
 	reload("log-level = nonsense\n", "conf:2: log-level=nonsense is not one of");
-	write_file("conf", "window-size = 64K\nlog-level = error\nmax-maps = 77\n");
+	harness_write_file("conf", "window-size = 64K\nlog-level = error\nmax-maps = 77\n");
 	ck_assert_int_eq(kill(server.pid, SIGHUP), 0);
 	while (atomic_load(&a.pulse->limit_maps) != 77)
 		;
-	write_file("conf", "window-size = 64K\nmax-maps = 78\n");
+	harness_write_file("conf", "window-size = 64K\nmax-maps = 78\n");
 	ck_assert_int_eq(kill(server.pid, SIGHUP), 0);
 	await_said("78 maps");
 	ck_assert_msg(!strstr(said, "77 maps"), "%s", said);
@@ -366,7 +351,7 @@ END_TEST
 START_TEST(test_kept)
 {
 	start("max-memory = 512K\nuser-share = 100%\n");
-	write_file("conf", "window-size = 128K\nsocket = other\nmax-memory = 256K\n");
+	harness_write_file("conf", "window-size = 128K\nsocket = other\nmax-memory = 256K\n");
 	said[0] = '\0';
 	ck_assert_int_eq(kill(server.pid, SIGHUP), 0);
 	await_said("reloaded: serving on socket: at most 256 KiB in windows of 64 KiB");
@@ -379,7 +364,7 @@ START_TEST(test_kept)
 	ck_assert_int_eq(access("other", F_OK), -1);
 
 	/* A window of the size that stays does not fit. */
-	write_file("conf", "window-size = 4K\nmax-memory = 60K\n");
+	harness_write_file("conf", "window-size = 4K\nmax-memory = 60K\n");
 	said[0] = '\0';
 	ck_assert_int_eq(kill(server.pid, SIGHUP), 0);
 	await_said("the settings from before hold\n");
@@ -442,9 +427,9 @@ static void assert_line(const char *name, const char *value, const char *origin)
 
 START_TEST(test_check_config)
 {
-	write_file("conf", "# limits\nmax-memory = 1G\nmax-handles = 10\nmax-maps = 20\n");
+	harness_write_file("conf", "# limits\nmax-memory = 1G\nmax-handles = 10\nmax-maps = 20\n");
 	ck_assert_int_eq(mkdir("conf.d", 0700), 0);
-	write_file("conf.d/50-site.conf", "max-handles = 11\nmax-maps = 21\nidle-timeout = 90s\n");
+	harness_write_file("conf.d/50-site.conf", "max-handles = 11\nmax-maps = 21\nidle-timeout = 90s\n");
 	check_config(0, "--config=conf --check-config --max-maps=22 --socket=here");
 	assert_line("socket", "here", "command line");
 	assert_line("max-memory", "1G", "conf:2");
@@ -464,7 +449,7 @@ END_TEST
 
 START_TEST(test_check_config_mistakes)
 {
-	write_file("conf", "max-memory = 1M\n");
+	harness_write_file("conf", "max-memory = 1M\n");
 	check_config(1, "--check-config --config=conf");
 	ck_assert_str_eq(output, "smmapd: conf:1: max-memory is 1 MiB, less than one window of 64 MiB: raise it, or lower window-size\n");
 	check_config(0, "--check-config --config=conf --max-memory=64M");
@@ -472,7 +457,7 @@ START_TEST(test_check_config_mistakes)
 	check_config(2, "--check-config --config=/dev/null --max-memory=1M");
 	ck_assert_str_eq(output, "smmapd: max-memory is 1 MiB, less than one window of 64 MiB: raise it, or lower window-size\n");
 
-	write_file("conf", "max-memory = 1X\nunknown = 1\n");
+	harness_write_file("conf", "max-memory = 1X\nunknown = 1\n");
 	check_config(1, "--check-config --config=conf");
 	ck_assert_msg(strstr(output, "smmapd: conf:1: max-memory=1X is not a size") && strstr(output, "smmapd: conf:2: "), "%s", output);
 	check_config(2, "--check-config --config=conf --max-maps=0");
@@ -493,7 +478,7 @@ END_TEST
 START_TEST(test_check_config_beside)
 {
 	start("max-maps = 9\n");
-	write_file("conf", "max-maps = 3\n");
+	harness_write_file("conf", "max-maps = 3\n");
 	check_config(0, "--check-config --config=conf --socket=socket");
 	assert_line("max-maps", "3", "conf:1");
 	ck_assert_uint_eq(raw_summary(&observer).limit_maps, 9);
@@ -504,9 +489,9 @@ END_TEST
 /* A private server has the file that it is told of, and another user's part: all. */
 START_TEST(test_exec)
 {
-	write_file("conf", "max-maps = 5\n");
+	harness_write_file("conf", "max-maps = 5\n");
 	check_config(0, "exec --config=conf -- sh -c '$SMMAPD status --json' | grep -E '\"maps\": 5,?$'");
-	write_file("conf", "max-maps = 0\n");
+	harness_write_file("conf", "max-maps = 0\n");
 	check_config(1, "exec --config=conf -- true");
 	ck_assert_msg(strstr(output, "conf:1: max-maps=0"), "%s", output);
 }
@@ -570,7 +555,7 @@ START_TEST(test_under_load)
 		unsigned n = windows[i % 4], before[READERS];
 
 		/* Too often for the log, which leaves out what comes again and again. */
-		write_file("conf", "window-size = 64K\nmax-memory = %uK\nuser-share = 100%%\n", n * 64);
+		harness_write_file("conf", "window-size = 64K\nmax-memory = %uK\nuser-share = 100%%\n", n * 64);
 		ck_assert_int_eq(kill(server.pid, SIGHUP), 0);
 		while (atomic_load(&observer.pulse->limit_memory_bytes) != n * WINDOW || used() > n * WINDOW)
 			;

@@ -155,21 +155,9 @@ static void stop(void)
 	assert_unguarded();
 }
 
-/* Whether the server says that a file is guarded. */
-static bool is_guarded(const char *label)
-{
-	struct message_figures figures = raw_status(&observer, FIGURES_FILES, 0);
-	struct figures_file row;
-
-	while (figures_next(&figures.rows, FIGURES_FILES, &row) > 0)
-		if (row.path.length == strlen(label) && memcmp(row.path.data, label, row.path.length) == 0)
-			return row.guarded;
-	ck_abort_msg("no file %s", label);
-}
-
 static void await_guarded(const char *label)
 {
-	while (!is_guarded(label))
+	while (!raw_is_guarded(&observer, label))
 		ck_assert_int_ge(poll(NULL, 0, 1), 0);
 }
 
@@ -233,7 +221,7 @@ static void write_pinned(enum how how)
 	raw_open(&b, "file");
 	leased = raw_lease(&a, file, 0, 1);
 	map = map_leased(&a, &leased);
-	ck_assert(is_guarded("file"));
+	ck_assert(raw_is_guarded(&observer, "file"));
 	silence(a.packet->descriptors[0]);
 
 	writer = start_writer("file", how);
@@ -243,7 +231,7 @@ static void write_pinned(enum how how)
 	await_yielding();
 	await_second();
 	ck_assert(is_waiting(writer));
-	ck_assert(is_guarded("file"));
+	ck_assert(raw_is_guarded(&observer, "file"));
 	ck_assert(!raw_is_answered(&b));
 	assert_bytes(map, WINDOW);
 
@@ -378,9 +366,9 @@ START_TEST(test_written)
 	file = raw_open(&a, "file");
 	raw_open(&observer, "file");
 	raw_lease(&a, file, 0, 1);
-	ck_assert(!is_guarded("file"));
+	ck_assert(!raw_is_guarded(&observer, "file"));
 	await_second();
-	ck_assert(!is_guarded("file"));
+	ck_assert(!raw_is_guarded(&observer, "file"));
 	ck_assert_uint_eq(count_leases(NULL, false), 0);
 	close(fd);
 	await_guarded("file");
@@ -557,7 +545,7 @@ START_TEST(test_switch)
 	harness_make_file("file", WINDOW);
 	leased = raw_lease(&a, raw_open(&a, "file"), 0, 1);
 	await_second();
-	ck_assert(!is_guarded("file"));
+	ck_assert(!raw_is_guarded(&observer, "file"));
 	ck_assert_uint_eq(count_leases(NULL, false), 0);
 	await_written(start_writer("file", OPENS));
 
@@ -571,7 +559,7 @@ START_TEST(test_switch)
 	write_conf("window-size = 64K\nwrite-guard = no\n");
 	ck_assert_int_eq(kill(server.pid, SIGHUP), 0);
 	await_written(writer);
-	ck_assert(!is_guarded("file"));
+	ck_assert(!raw_is_guarded(&observer, "file"));
 	ck_assert_uint_eq(count_leases(NULL, false), 0);
 	raw_unpin(&a, &leased.lease);
 	stop();
@@ -642,9 +630,9 @@ START_TEST(test_whose)
 		raw_lease(&a, raw_open(&a, "own"), 0, 1);
 		raw_lease(&a, raw_open(&a, "public"), 0, 1);
 		raw_lease(&a, raw_open(&a, "private"), 0, 1);
-		ck_assert(is_guarded("own"));
-		ck_assert(is_guarded("public") == i);
-		ck_assert(!is_guarded("private"));
+		ck_assert(raw_is_guarded(&observer, "own"));
+		ck_assert(raw_is_guarded(&observer, "public") == i);
+		ck_assert(!raw_is_guarded(&observer, "private"));
 		await_written(start_writer("private", OPENS));
 		stop();
 	}
