@@ -121,16 +121,22 @@ static int send_request(struct connection *connection, const struct message *req
 	}
 }
 
+static uint64_t limit_memory(const struct connection *connection)
+{
+	return atomic_load_explicit(&connection->pulse->limit_memory_bytes, memory_order_relaxed);
+}
+
 /*
  * Before a lease: sees to it that there is a slot, and room for it in the bounds of the client's own cache, unless it is too large for these or for
  * the server. What goes for that is said with the request.
  */
-static void make_room(struct connection *connection, uint64_t bytes, struct slot_list *released)
+static void make_room(struct connection *connection, const struct call *call, struct slot_list *released)
 {
 	struct lease_table *leases = &connection->leases;
 	uint32_t n_slots = connection->board.n_slots, n = UINT32_MAX;
-	bool fits = bytes <= connection->max_mapped && bytes <= atomic_load_explicit(&connection->pulse->limit_memory_bytes, memory_order_relaxed);
-	uint64_t most = fits ? connection->max_mapped - bytes : connection->max_mapped;
+	uint64_t max_mapped = connection->max_mapped;
+	bool fits = call->expected_bytes <= min_u64(max_mapped, limit_memory(connection));
+	uint64_t most = fits ? max_mapped - min_u64(max_mapped, call->most_bytes) : max_mapped;
 	struct discards discards;
 
 	discards.slots.n = 0;
@@ -165,7 +171,7 @@ static int run(struct call *call, struct connection *connection, struct message 
 	int r;
 
 	if (lease)
-		make_room(connection, call->expected_bytes, &request->lease.released);
+		make_room(connection, call, &request->lease.released);
 
 	pthread_mutex_lock(&connection->lock);
 	connection->complaint[0] = '\0';

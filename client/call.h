@@ -14,7 +14,8 @@ struct connection;
 
 struct call {
 	struct message answer;   /* its texts are gone, but for figures */
-	uint64_t expected_bytes; /* that a lease will have, as far as is known */
+	uint64_t expected_bytes; /* that a lease will have, as far as is known, */
+	uint64_t most_bytes;     /* and with what is asked for ahead */
 	void *address;           /* of a lease that was granted: its map */
 	int *descriptor;         /* where the caller wants the lease's, and then owns it; NULL if it doesn't */
 	char *rows;              /* the caller's room for figures, if it asks for some */

@@ -51,14 +51,13 @@ static int look_again(struct move *move)
 	return MOVE_AGAIN;
 }
 
-/* How much a lease on the range will have mapped, by what the file is known to have. */
-static uint64_t expected_bytes(const struct move *move, uint64_t offset, uint64_t length)
+/* How much a lease on the range, and so many windows more, will have mapped, by what the file is known to have: nothing past its end. */
+static uint64_t expected_bytes(const struct move *move, uint64_t offset, uint64_t length, uint64_t ahead)
 {
 	uint64_t window_bytes = move->connection->server.window_bytes, known = atomic_load(&move->cursor->file->size);
-	uint64_t ahead = move->cursor->ahead * window_bytes;
-	uint64_t end = min_u64(round_up(offset + length, window_bytes) + ahead, round_up(known, page_size()));
+	uint64_t end = min_u64(round_up(offset + length, window_bytes) + ahead * window_bytes, round_up(known, page_size()));
 
-	return offset < end ? end - round_down(offset, window_bytes) : 0;
+	return offset < known ? end - round_down(offset, window_bytes) : 0;
 }
 
 /* Asks for a lease. 0 and a place, which has no data past the end of the file; MOVE_AGAIN; or an error. */
@@ -76,7 +75,11 @@ static int ask_lease(struct move *move, uint64_t offset, uint64_t length)
 				.ahead = move->cursor->ahead,
 			},
 	};
-	struct call call = {.descriptor = move->fd, .expected_bytes = expected_bytes(move, offset, length)};
+	struct call call = {
+		.descriptor = move->fd,
+		.expected_bytes = expected_bytes(move, offset, length, 0),
+		.most_bytes = expected_bytes(move, offset, length, move->cursor->ahead),
+	};
 	int r;
 
 	r = call_run(&call, move->connection, &request, -1, deadline(move));

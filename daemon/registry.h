@@ -193,8 +193,9 @@ bool registry_close_files(struct registry *registry, struct client *client, cons
 bool registry_drains(const struct registry *registry, const struct client *client);
 
 /*
- * Looks at all files: what was truncated is noticed, what was deleted and is not open is let go, and what could not be guarded
- * before is tried again. Once a second: without clients only as long as a file is bare or unnoticed, or when notice was given.
+ * Looks at all files: what was truncated is noticed, what was deleted and is not open is let go, and what could not be guarded before is
+ * tried again. Once a second: without clients only as long as a file is bare or unnoticed, or when notice was given; of a truncation the
+ * next grant tells then.
  */
 void registry_look_around(struct registry *registry);
 

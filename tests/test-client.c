@@ -251,6 +251,37 @@ START_TEST(test_max_mapped)
 }
 END_TEST
 
+/* Where a file ends within a page, to look whether it has grown needs no room. */
+START_TEST(test_max_mapped_at_an_end)
+{
+	struct smmap_client_options options = {.max_mapped = 3 * WINDOW};
+	struct smmap_client *client;
+	struct smmap_cursor *large, *small;
+	struct smmap_stats stats;
+
+	start();
+	options.socket = server.socket;
+	harness_make_file("large", WINDOW);
+	harness_make_file("small", WINDOW + 5);
+	ck_assert_int_eq(smmap_client_open(&client, &options), 0);
+	large = open_cursor(client, "large");
+	small = open_cursor(client, "small");
+	for (int i = 0; i < 10; i++) {
+		ck_assert_int_eq(smmap_cursor_use(large, 0, 1), 1);
+		smmap_cursor_unuse(large);
+		ck_assert_int_eq(smmap_cursor_use(small, 0, 2 * WINDOW), WINDOW + 5);
+		smmap_cursor_unuse(small);
+	}
+	ck_assert_int_eq(smmap_client_stats(client, &stats), 0);
+	ck_assert_uint_eq(stats.leases, 2);
+	ck_assert_uint_eq(stats.hits, 18);
+	smmap_cursor_close(large);
+	smmap_cursor_close(small);
+	smmap_client_close(client);
+	harness_stop(&server);
+}
+END_TEST
+
 /* Of many leases some are unmapped at once: a sixteenth of them. */
 START_TEST(test_many_mapped)
 {
@@ -672,7 +703,8 @@ int main(void)
 	Suite *suite = suite_create("client");
 
 	HARNESS_CASE(suite, "opening", test_no_server, test_options, test_strerror);
-	HARNESS_CASE(suite, "telling", test_stats_and_collect, test_hits_of_all_cursors, test_max_mapped, test_many_mapped, test_complaint);
+	HARNESS_CASE(suite, "telling", test_stats_and_collect, test_hits_of_all_cursors, test_max_mapped, test_max_mapped_at_an_end,
+		     test_many_mapped, test_complaint);
 	HARNESS_CASE(suite, "threads and forks", test_no_thread, test_threads, test_fork);
 	HARNESS_CASE(suite, "ends", test_restart, test_inode_given_again, test_closed_before_its_cursors, test_stopped_client,
 		     test_no_descriptor_left);
