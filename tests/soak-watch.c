@@ -154,5 +154,6 @@ int soak_look(const char *program, pid_t server, struct soak_figures *figures)
 	json_decref(root);
 	figures->descriptors = count_entries(server, "fd");
 	look_at_memory(server, figures);
-	return 0;
+	/* It has some of each: else nothing could be read, and nothing would rise. */
+	return figures->descriptors && figures->maps && figures->heap_bytes ? 0 : -1;
 }
