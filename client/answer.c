@@ -111,15 +111,15 @@ static int map_lease(struct connection *connection, struct lease *lease, int fd)
 	return r;
 }
 
-/* The same, in place of our own cache if that is what fills the address space. */
-static int make_room_and_map_lease(struct connection *connection, struct lease *lease, int fd)
+/* The same, in place of our own cache if that is what fills the address space; but not for windows that were asked for @ahead. */
+static int make_room_and_map_lease(struct connection *connection, struct lease *lease, int fd, uint32_t ahead)
 {
 	int r;
 
 	if (lease->length > SIZE_MAX / 2 || lease->length / connection->server.window_bytes > MAX_WINDOWS)
 		return -ENOMEM;
 	r = map_lease(connection, lease, fd);
-	if (r != -ENOMEM)
+	if (r != -ENOMEM || ahead)
 		return r;
 	connection_trim(connection, 0, 0);
 	return map_lease(connection, lease, fd);
@@ -163,7 +163,7 @@ static int take_lease(struct connection *connection, const struct message_leased
 
 	if (call) {
 		lease.file = call->request->lease.file;
-		r = *fd >= 0 ? make_room_and_map_lease(connection, &lease, *fd) : -EMFILE;
+		r = *fd >= 0 ? make_room_and_map_lease(connection, &lease, *fd, call->request->lease.ahead) : -EMFILE;
 	}
 	if (r < 0) {
 		return_lease(connection, &leased->lease);

@@ -10,7 +10,6 @@
 #include "client/answer.h"
 #include "client/connection.h"
 #include "proto/hash.h"
-#include "proto/pulse.h"
 #include "proto/util.h"
 
 #include <limits.h>
@@ -121,11 +120,6 @@ static int send_request(struct connection *connection, const struct message *req
 	}
 }
 
-static uint64_t limit_memory(const struct connection *connection)
-{
-	return atomic_load_explicit(&connection->pulse->limit_memory_bytes, memory_order_relaxed);
-}
-
 /*
  * Before a lease: sees to it that there is a slot, and room for it in the bounds of the client's own cache, unless it is too large for these or for
  * the server. What goes for that is said with the request.
@@ -135,7 +129,7 @@ static void make_room(struct connection *connection, const struct call *call, st
 	struct lease_table *leases = &connection->leases;
 	uint32_t n_slots = connection->board.n_slots, n = UINT32_MAX;
 	uint64_t max_mapped = connection->max_mapped;
-	bool fits = call->expected_bytes <= min_u64(max_mapped, limit_memory(connection));
+	bool fits = call->expected_bytes <= connection_most_mapped(connection);
 	uint64_t most = fits ? max_mapped - min_u64(max_mapped, call->most_bytes) : max_mapped;
 	struct discards discards;
 

@@ -290,6 +290,11 @@ const uint32_t *connection_watch(const struct connection *connection, const stru
 	return board_watch(slot_of(connection, place->slot));
 }
 
+uint64_t connection_most_mapped(const struct connection *connection)
+{
+	return min_u64(connection->max_mapped, atomic_load_explicit(&connection->pulse->limit_memory_bytes, memory_order_relaxed));
+}
+
 /* ---- letting go ---- */
 
 void connection_release(struct connection *connection, const struct slot_list *slots)

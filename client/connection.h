@@ -119,6 +119,9 @@ bool connection_is_blanked(const struct connection *connection, const struct pla
 /* Where the lease's generation can be watched: see board_watch(). */
 const uint32_t *connection_watch(const struct connection *connection, const struct place *place);
 
+/* The most bytes that the client may have mapped at once, by its own bound and by the server's limit. */
+uint64_t connection_most_mapped(const struct connection *connection);
+
 /* Tells the server that leases are unmapped. If it can't be told, it is gone, and takes all back. */
 void connection_release(struct connection *connection, const struct slot_list *slots);
 

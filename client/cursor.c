@@ -10,9 +10,6 @@
 #include <limits.h>
 #include <sys/mman.h>
 
-/* Windows that a cursor which runs forward asks for in addition, as far as there is room anyway. */
-#define AHEAD_WINDOWS 3
-
 /* ---- life ---- */
 
 int cursor_check(const struct smmap_cursor *cursor)
@@ -78,6 +75,7 @@ static void become(struct smmap_cursor *cursor, const struct smmap_cursor *from)
 		.client = client_ref(from->client),
 		.file = from->file,
 		.whole = from->whole,
+		.pattern = from->pattern,
 		.ahead = from->ahead,
 		.connection = from->connection,
 		.id = from->id,
@@ -240,7 +238,7 @@ int smmap_cursor_advise(struct smmap_cursor *cursor, enum smmap_advice advice)
 	if ((unsigned)advice >= sizeof(advices) / sizeof(advices[0]))
 		return -EINVAL;
 	if (advice != SMMAP_ADVISE_WILLNEED)
-		cursor->ahead = advice == SMMAP_ADVISE_SEQUENTIAL ? AHEAD_WINDOWS : 0;
+		cursor->pattern = advice;
 	if (!cursor->connection)
 		return 0;
 

@@ -16,11 +16,12 @@ struct smmap_cursor {
 	struct file *file;             /* a reference; NULL if it is associated with none */
 	struct tally tally;
 	bool whole;                    /* lease the whole file, as long as that can fit */
-	uint32_t ahead;                /* windows to ask for ahead */
+	enum smmap_advice pattern;     /* how it said that it reads: NORMAL, RANDOM or SEQUENTIAL */
+	uint32_t ahead;                /* windows that it asked for ahead in its run: none unless it runs forward */
 
 	struct connection *connection; /* where it stands: a reference; NULL nowhere */
 	uint64_t id;                   /* the file's there */
-	struct place place;            /* the lease */
+	struct place place;            /* the lease; nowhere the last one */
 	bool blanked;                  /* what it stood on was, and the next call has to say so */
 	bool doubts;                   /* what is known of the file: the next move asks the server */
 };

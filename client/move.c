@@ -15,6 +15,11 @@
 
 #include <limits.h>
 
+/* What is leased at once for a cursor that runs forward, at most: so much, and such a part of all that the client may have mapped. */
+#define RUN_MAX_BYTES   (UINT64_C(16) << 20)
+#define RUN_MAX_WINDOWS 64
+#define RUN_SHARE       16
+
 /* A move under way. */
 struct move {
 	struct smmap_cursor *cursor;
@@ -22,6 +27,7 @@ struct move {
 	uint64_t file;                 /* its id there */
 	uint64_t deadline_ms;          /* 0 as long as nobody asked: a hit needs no clock */
 	bool is_late;                  /* the deadline has passed: this is the last attempt */
+	uint32_t wish;                 /* windows to ask for ahead, if that is not too much */
 	int *fd;                       /* where the descriptor of a new lease goes; NULL if any lease will do */
 	struct place place;            /* when it is there: pinned */
 };
@@ -60,10 +66,20 @@ static uint64_t expected_bytes(const struct move *move, uint64_t offset, uint64_
 	return offset < known ? end - round_down(offset, window_bytes) : 0;
 }
 
+/* How many windows to ask for ahead. */
+static uint32_t choose_ahead(const struct move *move)
+{
+	uint64_t bytes = min_u64(RUN_MAX_BYTES, connection_most_mapped(move->connection) / RUN_SHARE);
+	uint64_t windows = min_u64(RUN_MAX_WINDOWS, bytes / move->connection->server.window_bytes);
+
+	return windows ? (uint32_t)min_u64(move->wish, windows - 1) : 0;
+}
+
 /* Asks for a lease. 0 and a place, which has no data past the end of the file; MOVE_AGAIN; or an error. */
 static int ask_lease(struct move *move, uint64_t offset, uint64_t length)
 {
 	struct file *file = move->cursor->file;
+	uint32_t ahead = choose_ahead(move);
 	struct message request = {
 		.type = MESSAGE_LEASE,
 		.lease =
@@ -72,13 +88,13 @@ static int ask_lease(struct move *move, uint64_t offset, uint64_t length)
 				.offset = offset,
 				.length = length,
 				.deadline_ms = remaining_ms(move),
-				.ahead = move->cursor->ahead,
+				.ahead = ahead,
 			},
 	};
 	struct call call = {
 		.descriptor = move->fd,
 		.expected_bytes = expected_bytes(move, offset, length, 0),
-		.most_bytes = expected_bytes(move, offset, length, move->cursor->ahead),
+		.most_bytes = expected_bytes(move, offset, length, ahead),
 	};
 	int r;
 
@@ -95,6 +111,7 @@ static int ask_lease(struct move *move, uint64_t offset, uint64_t length)
 
 	atomic_store(&file->size, call.answer.leased.file_size);
 	move->cursor->doubts = false;
+	move->cursor->ahead = ahead;
 	move->place = (struct place){
 		.slot = call.answer.leased.lease.slot,
 		.generation = call.answer.leased.lease.generation,
@@ -114,6 +131,7 @@ static int probe_end(struct move *move, uint64_t known)
 	deadline(move);
 	probe = *move;
 	probe.place = (struct place){0};
+	probe.wish = 0;
 	r = ask_lease(&probe, known, 1);
 	move->is_late = probe.is_late;
 	if (r)
@@ -165,8 +183,14 @@ static int move_by_miss(struct move *move, uint64_t offset, size_t size)
 
 	move->place = (struct place){0};
 	atomic_fetch_add_explicit(&cursor->client->misses, 1, memory_order_relaxed);
-	if (!cursor->whole || move->fd)
-		return ask_lease(move, offset, size ? size : 1);
+	if (!cursor->whole || move->fd) {
+		r = ask_lease(move, offset, size ? size : 1);
+		if (r != -ENOMEM || !move->wish)
+			return r;
+		/* With less there may be address space enough. */
+		move->wish = 0;
+		return MOVE_AGAIN;
+	}
 
 	r = offset < known ? ask_lease(move, 0, INT64_MAX) : probe_end(move, known);
 	/* Too much for the server's limits, or for the address space of this process. */
@@ -202,9 +226,30 @@ static int try_move(struct move *move, uint64_t offset, size_t size)
 	return r;
 }
 
+/* Whether a range begins on the lease where the cursor stood last, or directly behind it, and reaches past it. */
+static bool goes_on(const struct smmap_cursor *cursor, uint64_t offset, size_t size)
+{
+	const struct place *last = &cursor->place;
+
+	return last->data && offset >= last->begin && offset <= last->end && offset + (size ? size : 1) > last->end;
+}
+
+/* Who runs forward wishes for twice as much with each miss, as the kernel reads ahead; who said how he reads, for all or nothing. */
+static uint32_t wish_ahead(const struct smmap_cursor *cursor, uint64_t offset, size_t size)
+{
+	switch (cursor->pattern) {
+	case SMMAP_ADVISE_SEQUENTIAL:
+		return UINT32_MAX;
+	case SMMAP_ADVISE_RANDOM:
+		return 0;
+	default:
+		return goes_on(cursor, offset, size) ? 2 * cursor->ahead + 1 : 0;
+	}
+}
+
 ssize_t cursor_move_anew(struct smmap_cursor *cursor, uint64_t offset, size_t size, int *fd)
 {
-	struct move move = {.cursor = cursor, .fd = fd};
+	struct move move = {.cursor = cursor, .wish = wish_ahead(cursor, offset, size), .fd = fd};
 	uint64_t there;
 	int r;
 
@@ -231,10 +276,14 @@ ssize_t cursor_move_anew(struct smmap_cursor *cursor, uint64_t offset, size_t si
 static bool come_back(struct smmap_cursor *cursor, struct connection *connection, uint64_t offset, size_t size)
 {
 	uint64_t end = offset + (size ? size : 1);
+	struct place place;
 
-	return connection && !cursor->whole && !cursor->doubts && !connection_is_dead(connection) &&
-	       end <= atomic_load_explicit(&cursor->file->size, memory_order_relaxed) &&
-	       connection_find(connection, cursor->id, offset, end, &cursor->place);
+	if (!connection || cursor->whole || cursor->doubts || connection_is_dead(connection) ||
+	    end > atomic_load_explicit(&cursor->file->size, memory_order_relaxed) ||
+	    !connection_find(connection, cursor->id, offset, end, &place))
+		return false;
+	cursor->place = place;
+	return true;
 }
 
 ssize_t cursor_move(struct smmap_cursor *cursor, struct connection *from, uint64_t offset, size_t size)

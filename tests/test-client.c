@@ -295,6 +295,7 @@ START_TEST(test_many_mapped)
 	harness_make_file("file", 100 * WINDOW);
 	ck_assert_int_eq(smmap_client_open(&client, &options), 0);
 	cursor = open_cursor(client, "file");
+	ck_assert_int_eq(smmap_cursor_advise(cursor, SMMAP_ADVISE_RANDOM), 0);
 	for (uint64_t i = 0; i < 100; i++) {
 		ck_assert_int_eq(smmap_cursor_use(cursor, i * WINDOW, 1), 1);
 		ck_assert_int_eq(smmap_client_stats(client, &stats), 0);

@@ -442,26 +442,161 @@ START_TEST(test_truncated)
 }
 END_TEST
 
-START_TEST(test_advise)
+/* ---- windows ahead ---- */
+
+/* Uses the window, and returns how many the lease has from there on. */
+static uint64_t use_window(struct smmap_cursor *cursor, uint64_t window)
+{
+	struct smmap_region region;
+
+	ck_assert_int_eq(smmap_cursor_use(cursor, window * WINDOW, WINDOW), WINDOW);
+	assert_bytes(cursor);
+	ck_assert_int_eq(smmap_cursor_region(cursor, &region), 0);
+	return (region.offset + region.size) / WINDOW - window;
+}
+
+/* Of 8 MiB a cursor may have a sixteenth at once, which is 8 windows. */
+static struct smmap_cursor *start_run(void)
 {
 	struct smmap_cursor *cursor;
 
-	start();
-	harness_make_file("file", 10 * WINDOW);
+	harness_start(&server, "--window-size=64K", "--max-memory=8M", NULL);
+	open_client();
+	harness_make_file("file", 200 * WINDOW);
 	ck_assert_int_eq(smmap_cursor_open(&cursor, client, "file", 0), 0);
-	ck_assert_int_eq(smmap_cursor_advise(cursor, SMMAP_ADVISE_SEQUENTIAL), 0);
-	/* Ahead, and as far as there is room. */
-	ck_assert_int_eq(smmap_cursor_use(cursor, 0, 0), 4 * WINDOW);
-	assert_bytes(cursor);
-	ck_assert_int_eq(smmap_cursor_advise(cursor, SMMAP_ADVISE_RANDOM), 0);
-	ck_assert_int_eq(smmap_cursor_use(cursor, 5 * WINDOW, 0), WINDOW);
-	ck_assert_int_eq(smmap_cursor_advise(cursor, SMMAP_ADVISE_WILLNEED), 0);
-	ck_assert_int_eq(smmap_cursor_advise(cursor, (enum smmap_advice)99), -EINVAL);
-	ck_assert_int_eq(smmap_cursor_advise(NULL, SMMAP_ADVISE_NORMAL), -EINVAL);
+	return cursor;
+}
+
+static void stop_run(struct smmap_cursor *cursor)
+{
 	smmap_cursor_close(cursor);
 	stop();
 }
+
+static uint64_t misses(void)
+{
+	struct smmap_stats stats;
+
+	ck_assert_int_eq(smmap_client_stats(client, &stats), 0);
+	return stats.misses;
+}
+
+/* Twice as many with each miss; from the beginning where the run ends. */
+START_TEST(test_run)
+{
+	static const uint64_t ends[] = {1, 3, 7, 15, 23, 31};
+	struct smmap_cursor *cursor = start_run();
+
+	for (uint64_t window = 0, i = 0; window < 31; window++) {
+		i += window == ends[i];
+		ck_assert_uint_eq(use_window(cursor, window), ends[i] - window);
+	}
+	ck_assert_uint_eq(misses(), 6);
+
+	/* Elsewhere, and from there. */
+	ck_assert_uint_eq(use_window(cursor, 100), 1);
+	ck_assert_uint_eq(use_window(cursor, 101), 2);
+	/* What is there is used, and changes nothing. */
+	ck_assert_uint_eq(use_window(cursor, 5), 2);
+	ck_assert_uint_eq(use_window(cursor, 102), 1);
+	ck_assert_uint_eq(use_window(cursor, 103), 4);
+	/* One window further is no run; neither is backwards. */
+	ck_assert_uint_eq(use_window(cursor, 108), 1);
+	ck_assert_uint_eq(use_window(cursor, 99), 1);
+	ck_assert_uint_eq(use_window(cursor, 98), 1);
+	stop_run(cursor);
+}
 END_TEST
+
+/* Pieces may reach over a border, nothing has to stand anywhere between two of them, a copy goes on, and at the end of the file is the end. */
+START_TEST(test_run_of_pieces)
+{
+	struct smmap_cursor *cursor = start_run(), *copy;
+	char bytes[3 * WINDOW];
+
+	ck_assert_int_eq(smmap_cursor_use(cursor, WINDOW - 10, 10), 10);
+	ck_assert_int_eq(smmap_cursor_use(cursor, WINDOW - 5, 10), 10);
+	assert_bytes(cursor);
+	/* Windows 0 and 1, and one ahead. */
+	ck_assert_uint_eq(use_window(cursor, 1), 2);
+	smmap_cursor_unuse(cursor);
+	ck_assert_uint_eq(use_window(cursor, 3), 4);
+	ck_assert_int_eq(smmap_cursor_copy(&copy, cursor), 0);
+	ck_assert_uint_eq(use_window(copy, 7), 8);
+	smmap_cursor_close(copy);
+	ck_assert_uint_eq(use_window(cursor, 7), 8);
+	ck_assert_uint_eq(use_window(cursor, 15), 8);
+
+	for (uint64_t offset = 23 * WINDOW; offset < 200 * WINDOW; offset += sizeof(bytes)) {
+		ck_assert_int_eq(smmap_cursor_read(cursor, bytes, sizeof(bytes), offset), sizeof(bytes));
+		for (size_t i = 0; i < sizeof(bytes); i++)
+			ck_assert_uint_eq((unsigned char)bytes[i], harness_byte(offset + i));
+	}
+	ck_assert_int_eq(smmap_cursor_use(cursor, 200 * WINDOW, 1), 0);
+	stop_run(cursor);
+}
+END_TEST
+
+/* Nobody's lease ends for what is asked ahead: where the server is full there is nothing ahead. */
+START_TEST(test_run_where_it_is_full)
+{
+	struct smmap_cursor *cursor = start_run();
+	uint64_t window = 0;
+
+	while (window < 128)
+		window += use_window(cursor, window);
+	ck_assert_uint_eq(window, 128);
+	for (; window < 150; window++)
+		ck_assert_uint_eq(use_window(cursor, window), 1);
+	stop_run(cursor);
+}
+END_TEST
+
+/* One client may keep less than the server: then that counts. */
+START_TEST(test_run_of_a_small_client)
+{
+	struct smmap_client_options options = {.max_mapped = 48 * WINDOW};
+	struct smmap_cursor *cursor = start_run();
+	struct smmap_stats stats;
+
+	stop_run(cursor);
+	harness_start(&server, "--window-size=64K", NULL);
+	options.socket = server.socket;
+	ck_assert_int_eq(smmap_client_open(&client, &options), 0);
+	ck_assert_int_eq(smmap_cursor_open(&cursor, client, "file", 0), 0);
+	for (uint64_t window = 0; window < 200; window++) {
+		ck_assert_uint_le(use_window(cursor, window), 3);
+		ck_assert_int_eq(smmap_client_stats(client, &stats), 0);
+		ck_assert_uint_le(stats.mapped_bytes, 48 * WINDOW);
+	}
+	/* 1, 2, and then 3 at a time. */
+	ck_assert_uint_eq(misses(), 2 + 66);
+	stop_run(cursor);
+}
+END_TEST
+
+START_TEST(test_advise)
+{
+	struct smmap_cursor *cursor = start_run();
+
+	ck_assert_int_eq(smmap_cursor_advise(cursor, SMMAP_ADVISE_SEQUENTIAL), 0);
+	ck_assert_uint_eq(use_window(cursor, 0), 8);
+	ck_assert_uint_eq(use_window(cursor, 20), 8);
+	ck_assert_uint_eq(use_window(cursor, 195), 5);
+	ck_assert_int_eq(smmap_cursor_advise(cursor, SMMAP_ADVISE_RANDOM), 0);
+	ck_assert_uint_eq(use_window(cursor, 8), 1);
+	ck_assert_uint_eq(use_window(cursor, 9), 1);
+	ck_assert_int_eq(smmap_cursor_advise(cursor, SMMAP_ADVISE_WILLNEED), 0);
+	ck_assert_uint_eq(use_window(cursor, 10), 1);
+	ck_assert_int_eq(smmap_cursor_advise(cursor, SMMAP_ADVISE_NORMAL), 0);
+	ck_assert_uint_eq(use_window(cursor, 11), 2);
+	ck_assert_int_eq(smmap_cursor_advise(cursor, (enum smmap_advice)99), -EINVAL);
+	ck_assert_int_eq(smmap_cursor_advise(NULL, SMMAP_ADVISE_NORMAL), -EINVAL);
+	stop_run(cursor);
+}
+END_TEST
+
+/* ---- what is refused ---- */
 
 static void assert_refused(const char *path, int error)
 {
@@ -573,7 +708,8 @@ int main(void)
 	Suite *suite = suite_create("cursor");
 
 	HARNESS_CASE(suite, "places", test_nowhere, test_end_of_file, test_straddle, test_small_files, test_sparse_tebibyte,
-		     test_whole_file, test_read, test_copy_and_assign, test_advise);
+		     test_whole_file, test_read, test_copy_and_assign);
+	HARNESS_CASE(suite, "ahead", test_run, test_run_of_pieces, test_run_where_it_is_full, test_run_of_a_small_client, test_advise);
 	HARNESS_CASE(suite, "random", test_random_windowed_by_path, test_random_windowed_by_descriptor, test_random_whole_by_path,
 		     test_random_whole_by_descriptor);
 	HARNESS_CASE(suite, "files that change", test_growth, test_replaced, test_truncated);

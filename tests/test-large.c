@@ -441,6 +441,7 @@ static void go_on_without_memory(void)
 	void *reserve;
 
 	ck_assert_int_eq(smmap_cursor_open(&cursor, client, "file", 0), 0);
+	ck_assert_int_eq(smmap_cursor_advise(cursor, SMMAP_ADVISE_RANDOM), 0);
 	reserve = mmap(NULL, SMALL_WINDOW, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ck_assert_ptr_ne(reserve, MAP_FAILED);
 	if (limit_address_space(address_space() + LITTLE)) {
@@ -466,12 +467,52 @@ START_TEST(test_no_memory)
 }
 END_TEST
 
+static void use_window(struct smmap_cursor *cursor, uint64_t window)
+{
+	ck_assert_int_eq(smmap_cursor_use(cursor, window * SMALL_WINDOW, SMALL_WINDOW), SMALL_WINDOW);
+	look_at_bytes(smmap_cursor_data(cursor), window * SMALL_WINDOW, SMALL_WINDOW);
+}
+
+static void run_forward(void)
+{
+	struct smmap_client *client = open_client();
+	struct smmap_cursor *cursor;
+	struct smmap_stats before, after;
+
+	ck_assert_int_eq(smmap_cursor_open(&cursor, client, "file", 0), 0);
+	if (limit_address_space(address_space() + 24 * SMALL_WINDOW)) {
+		/* 1, 2, 4, 8; there is no room for 16 more, and so there is one. */
+		for (uint64_t window = 0; window < 16; window++)
+			use_window(cursor, window);
+		ck_assert_int_eq(smmap_client_stats(client, &before), 0);
+		ck_assert_uint_eq(before.mapped_bytes, 16 * SMALL_WINDOW);
+		for (uint64_t window = 0; window < 16; window++)
+			use_window(cursor, window);
+		ck_assert_int_eq(smmap_client_stats(client, &after), 0);
+		ck_assert_uint_eq(after.misses, before.misses);
+		for (uint64_t window = 16; window < 100; window++)
+			use_window(cursor, window);
+	}
+	smmap_cursor_close(cursor);
+	smmap_client_close(client);
+}
+
+/* Windows ahead for which this process has no room cost neither the use nor what is mapped. */
+START_TEST(test_run)
+{
+	harness_start(&server, "--window-size=64K", "--max-memory=2G", NULL);
+	make_file(GIB);
+	run_child(run_forward);
+	harness_stop(&server);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("large");
 
 	HARNESS_CASE(suite, "little address space", test_larger_than_the_address_space, test_more_than_fits,
-		     test_whole_file, test_no_memory);
+		     test_whole_file, test_no_memory, test_run);
 	HARNESS_CASE(suite, "64 bits", test_offsets_past_4_gib);
 	return harness_run(suite);
 }
