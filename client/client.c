@@ -33,7 +33,7 @@ static struct smmap_client *client_new(void)
 	if (!client)
 		return NULL;
 	atomic_init(&client->refs, 1);
-	client->process = connections_process();
+	client->process = connections_process;
 	pthread_mutex_init(&client->lock, NULL);
 	condition_init(&client->changed);
 	return client;
@@ -58,11 +58,6 @@ static void client_unrefp(struct smmap_client **client)
 {
 	if (*client)
 		client_unref(*client);
-}
-
-int client_check(const struct smmap_client *client)
-{
-	return client->process == connections_process() ? 0 : -ECHILD;
 }
 
 uint64_t client_deadline(const struct smmap_client *client)

@@ -7,8 +7,10 @@
  * new one. Cursors and files hold on to the client, so that it may be closed before them.
  */
 
+#include "client/connections.h"
 #include "client/smmap-client.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -24,7 +26,7 @@ struct tally {
 
 struct smmap_client {
 	atomic_uint refs;
-	unsigned process; /* see connections_process() */
+	unsigned process; /* see connections_process */
 	char socket[PATH_MAX];
 	char name[64];
 	uint64_t max_mapped;
@@ -52,7 +54,10 @@ void client_add_tally(struct smmap_client *client, struct tally *tally);
 void client_remove_tally(struct smmap_client *client, struct tally *tally);
 
 /* -ECHILD if the client is the parent's. */
-int client_check(const struct smmap_client *client);
+static inline int client_check(const struct smmap_client *client)
+{
+	return client->process == connections_process ? 0 : -ECHILD;
+}
 
 /* Forgets what the server has complained of: something else begins. */
 void client_forget_complaint(struct smmap_client *client);

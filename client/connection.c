@@ -4,7 +4,6 @@
 #include "client/connection.h"
 
 #include "client/connections.h"
-#include "client/guard.h"
 #include "client/handshake.h"
 #include "proto/pulse.h"
 #include "proto/util.h"
@@ -134,8 +133,7 @@ int connection_open(struct connection **new, const struct connection_options *op
 
 /* ---- end ---- */
 
-/* Claims and unmaps all that nothing pins; the server is not there to be told. */
-static void unmap_idle(struct connection *connection)
+void connection_unmap_idle(struct connection *connection)
 {
 	struct discards discards;
 
@@ -166,7 +164,7 @@ void connection_fail(struct connection *connection)
 	if (connection->bell >= 0)
 		shutdown(connection->bell, SHUT_RDWR);
 	pthread_mutex_unlock(&connection->lock);
-	unmap_idle(connection);
+	connection_unmap_idle(connection);
 
 	pthread_mutex_lock(&connection->lock);
 	pthread_cond_broadcast(&connection->changed);
@@ -216,11 +214,6 @@ void connection_leave(struct connection *connection)
 
 /* ---- places ---- */
 
-static struct board_slot *slot_of(const struct connection *connection, uint32_t slot)
-{
-	return &connection->board.slots[slot];
-}
-
 static bool find_with_lock(struct connection *connection, uint64_t file, uint64_t begin, uint64_t end, struct place *place)
 {
 	struct board_slot *slot;
@@ -232,7 +225,7 @@ static bool find_with_lock(struct connection *connection, uint64_t file, uint64_
 	pthread_mutex_lock(&connection->lock);
 	lease = lease_table_find(&connection->leases, file, begin, end);
 	if (lease) {
-		slot = slot_of(connection, lease->ref.slot);
+		slot = &connection->board.slots[lease->ref.slot];
 		pinned = board_pin(slot, lease->ref.generation, pulse_second(connection->pulse));
 		*place = (struct place){
 			.slot = lease->ref.slot,
@@ -253,41 +246,12 @@ static bool find_with_lock(struct connection *connection, uint64_t file, uint64_
 
 bool connection_find(struct connection *connection, uint64_t file, uint64_t begin, uint64_t end, struct place *place)
 {
-	if (lease_table_glance(&connection->leases, file, begin, end, place)) {
-		if (board_pin(slot_of(connection, place->slot), place->generation, pulse_second(connection->pulse)))
-			return true;
-		/* For a moment it was pinned. */
-		if (connection_is_dead(connection))
-			unmap_idle(connection);
-	}
-	return find_with_lock(connection, file, begin, end, place);
+	return connection_glance(connection, file, begin, end, place) || find_with_lock(connection, file, begin, end, place);
 }
 
-void connection_pin_again(struct connection *connection, const struct place *place)
+void connection_pin_again(struct connection *connection, uint32_t slot)
 {
-	board_pin_again(slot_of(connection, place->slot));
-}
-
-void connection_unpin(struct connection *connection, const struct place *place)
-{
-	board_unpin(slot_of(connection, place->slot), pulse_use(connection->pulse, &connection->last_use));
-	if (connection_is_dead(connection))
-		unmap_idle(connection);
-}
-
-bool connection_is_stale(const struct connection *connection, const struct place *place)
-{
-	return board_is_stale(slot_of(connection, place->slot));
-}
-
-bool connection_is_blanked(const struct connection *connection, const struct place *place)
-{
-	return guard_has_blanked(connection->leases.guard, place->slot);
-}
-
-const uint32_t *connection_watch(const struct connection *connection, const struct place *place)
-{
-	return board_watch(slot_of(connection, place->slot));
+	board_pin_again(connection_slot(connection, slot));
 }
 
 uint64_t connection_most_mapped(const struct connection *connection)
@@ -355,7 +319,7 @@ void connection_unmap_victims(struct connection *connection, const struct slot_l
 	take_back(connection, victims, &discards);
 	discards_unmap(&discards);
 	for (uint32_t i = 0; i < discards.slots.n; i++)
-		board_mark_unmapped(slot_of(connection, discards.slots.refs[i].slot));
+		board_mark_unmapped(connection_slot(connection, discards.slots.refs[i].slot));
 	if (discards.slots.n && pulse_waits(connection->pulse))
 		connection_release(connection, &discards.slots);
 }

@@ -12,17 +12,18 @@
  * orphans, with the connection's memory, until the last of them is left. A client then makes a new connection.
  */
 
+#include "client/guard.h"
 #include "client/lease.h"
 #include "proto/board.h"
 #include "proto/channel.h"
 #include "proto/clock.h"
 #include "proto/message.h"
+#include "proto/pulse.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
 struct call;
-struct pulse;
 struct smmap_client;
 
 /* Room for what a server says with an error. */
@@ -104,20 +105,8 @@ void connection_leave(struct connection *connection);
 /* Pins the lease that has the range mapped, and fills *@place; false if there is none. */
 bool connection_find(struct connection *connection, uint64_t file, uint64_t begin, uint64_t end, struct place *place);
 
-/* Adds a pin to a place where one is. */
-void connection_pin_again(struct connection *connection, const struct place *place);
-
-/* Ends a pin. */
-void connection_unpin(struct connection *connection, const struct place *place);
-
-/* Whether the file has changed underneath. */
-bool connection_is_stale(const struct connection *connection, const struct place *place);
-
-/* Whether what was read there before may have been zeros that the guard put there; see client/guard.h. */
-bool connection_is_blanked(const struct connection *connection, const struct place *place);
-
-/* Where the lease's generation can be watched: see board_watch(). */
-const uint32_t *connection_watch(const struct connection *connection, const struct place *place);
+/* Adds a pin to a lease that has one. */
+void connection_pin_again(struct connection *connection, uint32_t slot);
 
 /* The most bytes that the client may have mapped at once, by its own bound and by the server's limit. */
 uint64_t connection_most_mapped(const struct connection *connection);
@@ -144,6 +133,43 @@ int connection_answer_bell(struct connection *connection);
 
 /* The bell's thread, which has entered; @data is the connection. */
 void *connection_listen(void *data);
+
+/* ---- what every hit does: inlined ---- */
+
+/* Claims and unmaps all that nothing pins, when the connection is dead: the server is not there to be told. */
+void connection_unmap_idle(struct connection *connection);
+
+static inline struct board_slot *connection_slot(const struct connection *connection, uint32_t slot)
+{
+	return &connection->board.slots[slot];
+}
+
+/* What connection_find() does, where it takes no lock to know that there is one. */
+static inline bool connection_glance(struct connection *connection, uint64_t file, uint64_t begin, uint64_t end, struct place *place)
+{
+	if (!lease_table_glance(&connection->leases, file, begin, end, place))
+		return false;
+	if (board_pin(connection_slot(connection, place->slot), place->generation, pulse_second(connection->pulse)))
+		return true;
+	/* For a moment it was pinned. */
+	if (connection_is_dead(connection))
+		connection_unmap_idle(connection);
+	return false;
+}
+
+/* Ends a pin. */
+static inline void connection_unpin(struct connection *connection, uint32_t slot)
+{
+	board_unpin(connection_slot(connection, slot), pulse_use(connection->pulse, &connection->last_use));
+	if (connection_is_dead(connection))
+		connection_unmap_idle(connection);
+}
+
+/* Whether what was read of a lease before may have been zeros that the guard put there; see client/guard.h. */
+static inline bool connection_is_blanked(const struct connection *connection, uint32_t slot)
+{
+	return connection->leases.guard && guard_has_blanked(connection->leases.guard, slot);
+}
 
 /* ---- time ---- */
 

@@ -8,9 +8,10 @@
 #include "proto/hash.h"
 #include "proto/util.h"
 
+unsigned connections_process;
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct connection *all;
-static unsigned process;
 static bool watched;
 
 void connections_lock(void)
@@ -36,7 +37,7 @@ static void after_fork_in_child(void)
 {
 	struct connection *connection;
 
-	process++;
+	connections_process++;
 	DL_FOREACH(all, connection)
 	{
 		close_descriptors(connection);
@@ -55,11 +56,6 @@ static __attribute__((constructor)) void watch_forks(void)
 bool connections_are_watched(void)
 {
 	return watched;
-}
-
-unsigned connections_process(void)
-{
-	return process;
 }
 
 /* ---- all of them ---- */

@@ -12,11 +12,6 @@
 
 /* ---- life ---- */
 
-int cursor_check(const struct smmap_cursor *cursor)
-{
-	return cursor ? client_check(cursor->client) : -EINVAL;
-}
-
 static int cursor_open(struct smmap_cursor **cursor, struct smmap_client *client, const char *path, int fd, uint32_t flags)
 {
 	_cleanup_(file_unrefp) struct file *file = NULL;
@@ -79,7 +74,9 @@ static void become(struct smmap_cursor *cursor, const struct smmap_cursor *from)
 		.ahead = from->ahead,
 		.connection = from->connection,
 		.id = from->id,
-		.place = from->place,
+		.slot = from->slot,
+		.last_begin = from->last_begin,
+		.last_end = from->last_end,
 		.blanked = from->blanked,
 		.doubts = from->doubts,
 	};
@@ -88,7 +85,7 @@ static void become(struct smmap_cursor *cursor, const struct smmap_cursor *from)
 		file_ref(cursor->file);
 	if (cursor->connection) {
 		connection_ref(cursor->connection);
-		connection_pin_again(cursor->connection, &cursor->place);
+		connection_pin_again(cursor->connection, cursor->slot);
 	}
 }
 
@@ -133,18 +130,29 @@ int smmap_cursor_assign(struct smmap_cursor *cursor, const struct smmap_cursor *
 
 bool cursor_is_blanked(const struct smmap_cursor *cursor)
 {
-	return cursor->connection && connection_is_blanked(cursor->connection, &cursor->place);
+	return cursor->connection && connection_is_blanked(cursor->connection, cursor->slot);
 }
 
-/* Ends the pin. Where the cursor stood: its reference, the caller's now; NULL nowhere. */
-static struct connection *leave(struct smmap_cursor *cursor)
+/* Ends the pin. Where the cursor stood: its reference, the caller's now; NULL nowhere. What the head says of it is to be replaced. */
+static inline struct connection *leave(struct smmap_cursor *cursor)
 {
 	if (!cursor->connection)
 		return NULL;
-	cursor->blanked = cursor->blanked || cursor_is_blanked(cursor);
-	connection_unpin(cursor->connection, &cursor->place);
-	cursor->head = (struct smmap_cursor_head){0};
+	if (connection_is_blanked(cursor->connection, cursor->slot))
+		cursor->blanked = true;
+	connection_unpin(cursor->connection, cursor->slot);
 	return take_ptr(cursor->connection);
+}
+
+/* After that: stands nowhere, and gives the reference back. */
+static void stand_nowhere(struct smmap_cursor *cursor, struct connection *from)
+{
+	if (!from)
+		return;
+	cursor->last_begin = cursor->head.lease_begin;
+	cursor->last_end = cursor->head.lease_begin + cursor->head.lease_size;
+	cursor->head = (struct smmap_cursor_head){0};
+	connection_unref(from);
 }
 
 /* Whether what it stood on was blanked: -ESTALE, once. */
@@ -163,62 +171,70 @@ int cursor_let_go(struct smmap_cursor *cursor)
 	return tell_blanked(cursor);
 }
 
-/* Whether a range is inside of the lease where the cursor stands. A size of 0 asks for what the lease has. */
-static bool stays(const struct smmap_cursor *cursor, uint64_t offset, size_t size)
+/* Stays on the lease where it stands, if that has the whole range and is not stale. A size of 0 asks for what the lease has. */
+static bool stay(struct smmap_cursor *cursor, uint64_t offset, size_t size)
 {
-	const struct place *place = &cursor->place;
+	struct smmap_cursor_head *head = &cursor->head;
+	uint64_t ahead = offset - head->lease_begin;
 
-	return cursor->connection && offset >= place->begin && offset < place->end && size <= place->end - offset &&
-	       !connection_is_stale(cursor->connection, place);
+	if (ahead >= head->lease_size || size > head->lease_size - ahead ||
+	    board_is_stale(connection_slot(cursor->connection, cursor->slot)))
+		return false;
+	head->data = head->lease_data + ahead;
+	head->size = size ? size : (size_t)min_u64(head->lease_size - ahead, SSIZE_MAX);
+	head->begin = offset;
+	return true;
 }
 
-static ssize_t stand(struct smmap_cursor *cursor, uint64_t offset, size_t size)
+/*
+ * Pins a lease that the client has, in the most frequent case: on the connection where the cursor stood, of what the file is known to have.
+ * While that connection lives it is the one that there is, and leases there are found by what the file was called when the cursor came; so
+ * nothing is asked of client and file, which have locks.
+ */
+static bool come_back(const struct smmap_cursor *cursor, struct connection *connection, uint64_t offset, size_t size, struct place *place)
 {
-	const struct place *place = &cursor->place;
+	uint64_t end = offset + size + !size;
 
-	cursor->head = (struct smmap_cursor_head){
-		.data = place->data + (offset - place->begin),
-		.size = size,
-		.begin = offset,
-		.lease_data = place->data,
-		.lease_begin = place->begin,
-		.lease_size = place->end - place->begin,
-		.watch = connection_watch(cursor->connection, place),
-		.generation = place->generation,
-	};
-	return (ssize_t)size;
+	return connection && !cursor->whole && !cursor->doubts && !connection_is_dead(connection) &&
+	       end <= atomic_load_explicit(&cursor->file->size, memory_order_relaxed) &&
+	       connection_glance(connection, cursor->id, offset, end, place);
 }
 
+/*
+ * All that a move to a lease that the client has needs is inlined: a processor sees ahead of a read that it waits for as far as some hundreds
+ * of instructions, so each that a move has less brings the next read forward.
+ */
 ssize_t(smmap_cursor_use)(struct smmap_cursor *cursor, uint64_t offset, size_t size)
 {
 	struct connection *from;
-	ssize_t n;
+	struct place place;
 	int r;
 
 	r = cursor_check(cursor);
 	if (r < 0)
 		return r;
-	if (!cursor->file || offset > INT64_MAX || size > SSIZE_MAX || size > INT64_MAX - offset) {
+	/* None of them is past 2^63 - 1. */
+	if (!cursor->file || (offset | size | (offset + size)) > INT64_MAX || size > SSIZE_MAX) {
 		smmap_cursor_unuse(cursor);
 		return -EINVAL;
 	}
-	if (stays(cursor, offset, size))
-		return stand(cursor, offset, size ? size : (size_t)min_u64(cursor->place.end - offset, SSIZE_MAX));
+	if (stay(cursor, offset, size))
+		return (ssize_t)cursor->head.size;
 
 	from = leave(cursor);
 	r = tell_blanked(cursor);
-	if (r < 0) {
-		connection_unref(from);
-		return r;
+	if (!r && come_back(cursor, from, offset, size, &place)) {
+		cursor_count_hit(cursor);
+		return cursor_stand(cursor, from, &place, offset, size);
 	}
-	n = cursor_move(cursor, from, offset, size);
-	return n > 0 ? stand(cursor, offset, (size_t)n) : n;
+	stand_nowhere(cursor, from);
+	return r < 0 ? r : cursor_move(cursor, offset, size, NULL);
 }
 
 void smmap_cursor_unuse(struct smmap_cursor *cursor)
 {
 	if (cursor_check(cursor) == 0)
-		connection_unref(leave(cursor));
+		stand_nowhere(cursor, leave(cursor));
 }
 
 int smmap_cursor_advise(struct smmap_cursor *cursor, enum smmap_advice advice)
@@ -243,7 +259,7 @@ int smmap_cursor_advise(struct smmap_cursor *cursor, enum smmap_advice advice)
 		return 0;
 
 	begin = round_down(cursor->head.begin, page_size());
-	if (madvise((void *)(uintptr_t)(cursor->place.data + (begin - cursor->place.begin)),
+	if (madvise((void *)(uintptr_t)(cursor->head.lease_data + (begin - cursor->head.lease_begin)),
 		    (size_t)(cursor->head.begin + cursor->head.size - begin), advices[advice]) < 0)
 		return -errno;
 	return 0;
@@ -309,9 +325,9 @@ int smmap_cursor_region(const struct smmap_cursor *cursor, struct smmap_region *
 	if (!smmap_cursor_is_valid(cursor))
 		return -ENODATA;
 	*region = (struct smmap_region){
-		.data = cursor->place.data,
-		.offset = cursor->place.begin,
-		.size = cursor->place.end - cursor->place.begin,
+		.data = cursor->head.lease_data,
+		.offset = cursor->head.lease_begin,
+		.size = cursor->head.lease_size,
 	};
 	return 0;
 }

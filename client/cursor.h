@@ -21,7 +21,8 @@ struct smmap_cursor {
 
 	struct connection *connection; /* where it stands: a reference; NULL nowhere */
 	uint64_t id;                   /* the file's there */
-	struct place place;            /* the lease; nowhere the last one */
+	uint32_t slot;                 /* the lease's */
+	uint64_t last_begin, last_end; /* nowhere: the lease where it stood before */
 	bool blanked;                  /* what it stood on was, and the next call has to say so */
 	bool doubts;                   /* what is known of the file: the next move asks the server */
 };
@@ -33,19 +34,47 @@ bool cursor_is_blanked(const struct smmap_cursor *cursor);
 int cursor_let_go(struct smmap_cursor *cursor);
 
 /* -EINVAL, or -ECHILD after a fork. */
-int cursor_check(const struct smmap_cursor *cursor);
+static inline int cursor_check(const struct smmap_cursor *cursor)
+{
+	return cursor ? client_check(cursor->client) : -EINVAL;
+}
+
+/* A move that needed no server. */
+static inline void cursor_count_hit(struct smmap_cursor *cursor)
+{
+	uint64_t hits = atomic_load_explicit(&cursor->tally.hits, memory_order_relaxed);
+
+	atomic_store_explicit(&cursor->tally.hits, hits + 1, memory_order_relaxed);
+}
 
 /*
  * Moves the cursor to a lease that has the range from @offset on, as much of @size bytes as the file has, with a size of 0 as much as the
- * lease has. The number of bytes from @offset, at most SSIZE_MAX; 0 past the end; or an error. It stands nowhere before. @from is the
- * connection on which it stood until now, with a reference that is taken over, or NULL.
+ * lease has. The number of bytes from @offset, at most SSIZE_MAX; 0 past the end; or an error. It stands nowhere before. With @fd the
+ * server is asked for a lease in any case, and the descriptor that comes with it is stored in *@fd, the caller's to close.
  */
-ssize_t cursor_move(struct smmap_cursor *cursor, struct connection *from, uint64_t offset, size_t size);
+ssize_t cursor_move(struct smmap_cursor *cursor, uint64_t offset, size_t size, int *fd);
 
-/*
- * The same, by a lease that the server is asked for in any case. The descriptor that comes with it is stored in *@fd, the caller's to
- * close.
- */
-ssize_t cursor_move_anew(struct smmap_cursor *cursor, uint64_t offset, size_t size, int *fd);
+/* Has it stand on a lease that is pinned for it, with the caller's reference. How many of @size bytes are there, with a size of 0 of all. */
+static inline ssize_t cursor_stand(struct smmap_cursor *cursor, struct connection *connection, const struct place *place, uint64_t offset,
+				   size_t size)
+{
+	uint64_t there = place->end - offset;
+
+	if (!size || size > there)
+		size = there < SSIZE_MAX ? (size_t)there : SSIZE_MAX;
+	cursor->connection = connection;
+	cursor->slot = place->slot;
+	cursor->head = (struct smmap_cursor_head){
+		.data = place->data + (offset - place->begin),
+		.size = size,
+		.begin = offset,
+		.lease_data = place->data,
+		.lease_begin = place->begin,
+		.lease_size = place->end - place->begin,
+		.watch = board_watch(connection_slot(connection, place->slot)),
+		.generation = place->generation,
+	};
+	return (ssize_t)size;
+}
 
 #endif

@@ -211,8 +211,6 @@ void guard_remove(struct guard *guard, uint32_t slot)
 
 bool guard_has_blanked(const struct guard *guard, uint32_t slot)
 {
-	if (!guard)
-		return false;
 	/* What was read was read before this. */
 	atomic_thread_fence(memory_order_seq_cst);
 	return atomic_load(&guard->entries[slot].blanked);

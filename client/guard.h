@@ -33,7 +33,7 @@ void guard_add(struct guard *guard, uint32_t slot, const void *address, size_t l
 /* Guards it no more: before it is unmapped. */
 void guard_remove(struct guard *guard, uint32_t slot);
 
-/* Whether what was read of a lease before may have been the guard's zeros. NULL, for no guard, is fine. */
+/* Whether what was read of a lease before may have been the guard's zeros. */
 bool guard_has_blanked(const struct guard *guard, uint32_t slot);
 
 #endif

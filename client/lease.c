@@ -20,9 +20,6 @@ struct window {
 	UT_hash_handle hh;
 };
 
-/* Spreads the places that files have in the array of hints. */
-#define FILE_SPREAD UINT64_C(0x9e3779b97f4a7c15)
-
 static size_t records_bytes(const struct lease_table *table)
 {
 	return (size_t)table->board->n_slots * sizeof(struct lease);
@@ -77,12 +74,6 @@ static uint64_t last_window(const struct lease_table *table, const struct lease 
 
 /* ---- hints ---- */
 
-/* Neighbours have different ones. */
-static _Atomic uint64_t *hint_of(const struct lease_table *table, uint64_t file, uint64_t number)
-{
-	return &table->hints[(file * FILE_SPREAD + number) & table->hints_mask];
-}
-
 static uint64_t hint_at(const struct lease *lease)
 {
 	return (uint64_t)lease->ref.generation << 32 | lease->ref.slot;
@@ -90,37 +81,16 @@ static uint64_t hint_at(const struct lease *lease)
 
 static void set_hint(struct lease_table *table, const struct lease *lease, uint64_t number)
 {
-	atomic_store_explicit(hint_of(table, lease->file, number), hint_at(lease), memory_order_release);
+	atomic_store_explicit(lease_table_hint(table, lease->file, number), hint_at(lease), memory_order_release);
 }
 
 /* None outlives its lease: generations begin anew some time. */
 static void remove_hint(struct lease_table *table, const struct lease *lease, uint64_t number)
 {
-	_Atomic uint64_t *hint = hint_of(table, lease->file, number);
+	_Atomic uint64_t *hint = lease_table_hint(table, lease->file, number);
 
 	if (atomic_load_explicit(hint, memory_order_relaxed) == hint_at(lease))
 		atomic_store_explicit(hint, 0, memory_order_relaxed);
-}
-
-bool lease_table_glance(const struct lease_table *table, uint64_t file, uint64_t begin, uint64_t end, struct place *place)
-{
-	uint64_t hint = atomic_load_explicit(hint_of(table, file, begin >> table->window_bits), memory_order_acquire);
-	const struct lease *lease = &table->leases[(uint32_t)hint];
-	uint64_t offset, length;
-
-	/* Each is read before the pin, so that one of a later lease comes with the end of this one. */
-	if (atomic_load_explicit(&lease->file, memory_order_acquire) != file)
-		return false;
-	offset = atomic_load_explicit(&lease->offset, memory_order_acquire);
-	length = atomic_load_explicit(&lease->length, memory_order_acquire);
-	*place = (struct place){
-		.slot = (uint32_t)hint,
-		.generation = (uint32_t)(hint >> 32),
-		.data = atomic_load_explicit(&lease->address, memory_order_acquire),
-		.begin = offset,
-		.end = offset + length,
-	};
-	return begin >= offset && end <= place->end;
 }
 
 /* ---- windows to leases ---- */

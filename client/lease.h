@@ -77,12 +77,6 @@ void lease_table_deinit(struct lease_table *table);
 /* The newest lease on the range's first window, if it has the whole range; else NULL. */
 struct lease *lease_table_find(struct lease_table *table, uint64_t file, uint64_t begin, uint64_t end);
 
-/*
- * The same without the lock. If there is a lease it is described in *@place, which holds once it is pinned. False if it takes the lock to
- * know.
- */
-bool lease_table_glance(const struct lease_table *table, uint64_t file, uint64_t begin, uint64_t end, struct place *place);
-
 /* Puts a lease that was just mapped in its record. 0, or -ENOMEM with nothing done. */
 int lease_table_add(struct lease_table *table, const struct lease *lease);
 
@@ -106,5 +100,40 @@ void lease_table_trim(struct lease_table *table, uint64_t bytes, uint32_t n, str
 
 /* Unmaps them. They stay listed. */
 void discards_unmap(const struct discards *discards);
+
+/* ---- what every hit does: inlined ---- */
+
+/* Where a window's hint is. Neighbours have different ones. */
+static inline _Atomic uint64_t *lease_table_hint(const struct lease_table *table, uint64_t file, uint64_t number)
+{
+	const uint64_t spread = UINT64_C(0x9e3779b97f4a7c15); /* of the places that files have */
+
+	return &table->hints[(file * spread + number) & table->hints_mask];
+}
+
+/*
+ * Finds what lease_table_find() does without the lock. If there is a lease it is described in *@place, which holds once it is pinned. False if
+ * it takes the lock to know.
+ */
+static inline bool lease_table_glance(const struct lease_table *table, uint64_t file, uint64_t begin, uint64_t end, struct place *place)
+{
+	uint64_t hint = atomic_load_explicit(lease_table_hint(table, file, begin >> table->window_bits), memory_order_acquire);
+	const struct lease *lease = &table->leases[(uint32_t)hint];
+	uint64_t offset, length;
+
+	/* Each is read before the pin, so that one of a later lease comes with the end of this one. */
+	if (atomic_load_explicit(&lease->file, memory_order_acquire) != file)
+		return false;
+	offset = atomic_load_explicit(&lease->offset, memory_order_acquire);
+	length = atomic_load_explicit(&lease->length, memory_order_acquire);
+	*place = (struct place){
+		.slot = (uint32_t)hint,
+		.generation = (uint32_t)(hint >> 32),
+		.data = atomic_load_explicit(&lease->address, memory_order_acquire),
+		.begin = offset,
+		.end = offset + length,
+	};
+	return begin >= offset && end <= place->end;
+}
 
 #endif

@@ -137,7 +137,7 @@ static int probe_end(struct move *move, uint64_t known)
 	if (r)
 		return r;
 	if (probe.place.data)
-		connection_unpin(move->connection, &probe.place);
+		connection_unpin(move->connection, probe.place.slot);
 	return atomic_load(&move->cursor->file->size) == known ? 0 : look_again(move);
 }
 
@@ -147,11 +147,6 @@ static bool find(struct move *move, uint64_t offset, uint64_t end, uint64_t know
 	bool whole = move->cursor->whole;
 
 	return connection_find(move->connection, move->file, whole ? 0 : offset, whole ? known : min_u64(end, known), &move->place);
-}
-
-static void count_hit(struct tally *tally)
-{
-	atomic_store_explicit(&tally->hits, atomic_load_explicit(&tally->hits, memory_order_relaxed) + 1, memory_order_relaxed);
 }
 
 /* By a lease that is there: then *@hit is set. 0, MOVE_AGAIN, or an error. */
@@ -164,14 +159,14 @@ static int move_by_hit(struct move *move, uint64_t offset, size_t size, bool *hi
 	*hit = offset < known && find(move, offset, end, known);
 	if (*hit && end > known) {
 		/* To ask may be to wait for room, and nothing is held meanwhile. */
-		connection_unpin(move->connection, &move->place);
+		connection_unpin(move->connection, move->place.slot);
 		r = probe_end(move, known);
 		if (r)
 			return r;
 		*hit = find(move, offset, end, known);
 	}
 	if (*hit)
-		count_hit(&move->cursor->tally);
+		cursor_count_hit(move->cursor);
 	return 0;
 }
 
@@ -218,7 +213,7 @@ static int try_move(struct move *move, uint64_t offset, size_t size)
 		r = move_by_miss(move, offset, size);
 	/* It may have been granted for a file that was shorter, or is by now. */
 	if (!r && move->place.data && (offset < move->place.begin || offset >= move->place.end)) {
-		connection_unpin(move->connection, &move->place);
+		connection_unpin(move->connection, move->place.slot);
 		r = look_again(move);
 	}
 	if (r || !move->place.data)
@@ -229,9 +224,8 @@ static int try_move(struct move *move, uint64_t offset, size_t size)
 /* Whether a range begins on the lease where the cursor stood last, or directly behind it, and reaches past it. */
 static bool goes_on(const struct smmap_cursor *cursor, uint64_t offset, size_t size)
 {
-	const struct place *last = &cursor->place;
-
-	return last->data && offset >= last->begin && offset <= last->end && offset + (size ? size : 1) > last->end;
+	return cursor->last_end && offset >= cursor->last_begin && offset <= cursor->last_end &&
+	       offset + (size ? size : 1) > cursor->last_end;
 }
 
 /* Who runs forward wishes for twice as much with each miss, as the kernel reads ahead; who said how he reads, for all or nothing. */
@@ -247,10 +241,9 @@ static uint32_t wish_ahead(const struct smmap_cursor *cursor, uint64_t offset, s
 	}
 }
 
-ssize_t cursor_move_anew(struct smmap_cursor *cursor, uint64_t offset, size_t size, int *fd)
+ssize_t cursor_move(struct smmap_cursor *cursor, uint64_t offset, size_t size, int *fd)
 {
 	struct move move = {.cursor = cursor, .wish = wish_ahead(cursor, offset, size), .fd = fd};
-	uint64_t there;
 	int r;
 
 	do
@@ -259,40 +252,6 @@ ssize_t cursor_move_anew(struct smmap_cursor *cursor, uint64_t offset, size_t si
 	if (r < 0 || !move.place.data)
 		return r;
 
-	cursor->connection = move.connection;
 	cursor->id = move.file;
-	cursor->place = move.place;
-	there = min_u64(move.place.end - offset, SSIZE_MAX);
-	return (ssize_t)(size ? min_u64(there, size) : there);
-}
-
-/* ---- coming back ---- */
-
-/*
- * Pins a lease that the client has, in the most frequent case: on the connection where the cursor stood, of what the file is known to have.
- * While that connection lives it is the one that there is, and leases there are found by what the file was called when the cursor came; so
- * nothing is asked of client and file, which have locks.
- */
-static bool come_back(struct smmap_cursor *cursor, struct connection *connection, uint64_t offset, size_t size)
-{
-	uint64_t end = offset + (size ? size : 1);
-	struct place place;
-
-	if (!connection || cursor->whole || cursor->doubts || connection_is_dead(connection) ||
-	    end > atomic_load_explicit(&cursor->file->size, memory_order_relaxed) ||
-	    !connection_find(connection, cursor->id, offset, end, &place))
-		return false;
-	cursor->place = place;
-	return true;
-}
-
-ssize_t cursor_move(struct smmap_cursor *cursor, struct connection *from, uint64_t offset, size_t size)
-{
-	if (come_back(cursor, from, offset, size)) {
-		cursor->connection = from;
-		count_hit(&cursor->tally);
-		return (ssize_t)(size ? size : min_u64(cursor->place.end - offset, SSIZE_MAX));
-	}
-	connection_unref(from);
-	return cursor_move_anew(cursor, offset, size, NULL);
+	return cursor_stand(cursor, move.connection, &move.place, offset, size);
 }

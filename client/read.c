@@ -120,7 +120,7 @@ static int read_file(struct smmap_cursor *cursor, char *to, size_t size, uint64_
 		cursor->doubts = cursor->doubts || r == -ESTALE;
 		return r;
 	}
-	n = cursor_move_anew(cursor, offset, size, &fd);
+	n = cursor_move(cursor, offset, size, &fd);
 	if (n <= 0)
 		return n < 0 ? (int)n : -ESTALE;
 	smmap_cursor_unuse(cursor);

@@ -13,21 +13,10 @@
 
 #include <sys/mman.h>
 
-#define PINS              UINT64_C(0x0000000000ffffff)
-#define CLAIMED_BY_SERVER UINT64_C(0x0000000001000000)
-#define CLAIMED_BY_CLIENT UINT64_C(0x0000000002000000)
-#define UNMAPPED          UINT64_C(0x0000000004000000)
-#define STALE             UINT64_C(0x8000000000000000)
-#define CLAIMED           (CLAIMED_BY_SERVER | CLAIMED_BY_CLIENT)
 #define ONE_GENERATION    (UINT64_C(1) << 32)
 
 _Static_assert(sizeof(struct board_slot) == 64, "a slot is a cache line");
 _Static_assert(sizeof(_Atomic uint64_t) == 8, "the layout is shared between processes");
-
-static uint32_t generation_of(uint64_t state)
-{
-	return (uint32_t)((state & ~STALE) >> 32);
-}
 
 static size_t board_bytes(uint32_t n_slots)
 {
@@ -87,21 +76,6 @@ void board_grant(struct board_slot *slot, uint32_t second)
 	atomic_fetch_add_explicit(&slot->state, 1, memory_order_release);
 }
 
-bool board_pin(struct board_slot *slot, uint32_t generation, uint32_t second)
-{
-	uint64_t before = atomic_fetch_add_explicit(&slot->state, 1, memory_order_acquire);
-
-	if (generation_of(before) != generation || before & (CLAIMED | STALE)) {
-		atomic_fetch_sub_explicit(&slot->state, 1, memory_order_seq_cst);
-		return false;
-	}
-
-	if (!(before & PINS))
-		atomic_store_explicit(&slot->pinned_since, second, memory_order_relaxed);
-	atomic_store_explicit(&slot->hits, atomic_load_explicit(&slot->hits, memory_order_relaxed) + 1, memory_order_relaxed);
-	return true;
-}
-
 void board_pin_again(struct board_slot *slot)
 {
 	atomic_fetch_add_explicit(&slot->state, 1, memory_order_relaxed);
@@ -112,35 +86,29 @@ bool board_pin_pinned(struct board_slot *slot)
 	uint64_t state = atomic_load_explicit(&slot->state, memory_order_relaxed);
 
 	do
-		if (!(state & PINS) || state & CLAIMED)
+		if (!(state & BOARD_PINS) || state & BOARD_CLAIMED)
 			return false;
 	while (!atomic_compare_exchange_weak_explicit(&slot->state, &state, state + 1, memory_order_acquire, memory_order_relaxed));
 	return true;
 }
 
-void board_unpin(struct board_slot *slot, uint64_t last_used)
-{
-	atomic_store_explicit(&slot->last_used, last_used, memory_order_relaxed);
-	atomic_fetch_sub_explicit(&slot->state, 1, memory_order_seq_cst);
-}
-
 /* One attempt, from a state that was seen; *@state is then what it was. */
 static enum board_claim try_claim(struct board_slot *slot, uint64_t *state, uint64_t claim)
 {
-	if (*state & CLAIMED)
+	if (*state & BOARD_CLAIMED)
 		return BOARD_CLAIM_CLAIMED;
-	if (*state & PINS)
+	if (*state & BOARD_PINS)
 		return BOARD_CLAIM_PINNED;
 	if (atomic_compare_exchange_strong_explicit(&slot->state, state, *state | claim, memory_order_acq_rel, memory_order_relaxed))
 		return BOARD_CLAIM_WON;
-	return *state & CLAIMED ? BOARD_CLAIM_CLAIMED : BOARD_CLAIM_PINNED;
+	return *state & BOARD_CLAIMED ? BOARD_CLAIM_CLAIMED : BOARD_CLAIM_PINNED;
 }
 
 enum board_claim board_claim(struct board_slot *slot, enum board_side side)
 {
 	uint64_t state = atomic_load_explicit(&slot->state, memory_order_seq_cst);
 
-	return try_claim(slot, &state, side == BOARD_SERVER ? CLAIMED_BY_SERVER : CLAIMED_BY_CLIENT);
+	return try_claim(slot, &state, side == BOARD_SERVER ? BOARD_CLAIMED_BY_SERVER : BOARD_CLAIMED_BY_CLIENT);
 }
 
 enum board_claim board_claim_own(struct board_slot *slot, uint32_t generation)
@@ -150,11 +118,11 @@ enum board_claim board_claim_own(struct board_slot *slot, uint32_t generation)
 
 	/* A mark of the server's may come between the look and the attempt: once, since it stays. */
 	do {
-		if (generation_of(state) != generation)
+		if (board_generation_of(state) != generation)
 			return BOARD_CLAIM_GONE;
-		claim = try_claim(slot, &state, CLAIMED_BY_CLIENT);
-	} while (claim == BOARD_CLAIM_PINNED && !(state & PINS));
-	return generation_of(state) == generation ? claim : BOARD_CLAIM_GONE;
+		claim = try_claim(slot, &state, BOARD_CLAIMED_BY_CLIENT);
+	} while (claim == BOARD_CLAIM_PINNED && !(state & BOARD_PINS));
+	return board_generation_of(state) == generation ? claim : BOARD_CLAIM_GONE;
 }
 
 void board_free(struct board_slot *slot)
@@ -162,51 +130,39 @@ void board_free(struct board_slot *slot)
 	atomic_store_explicit(&slot->hits, 0, memory_order_relaxed);
 	atomic_store_explicit(&slot->last_used, 0, memory_order_relaxed);
 	atomic_fetch_add_explicit(&slot->state, ONE_GENERATION, memory_order_relaxed);
-	atomic_fetch_and_explicit(&slot->state, ~(UNMAPPED | CLAIMED | STALE), memory_order_release);
+	atomic_fetch_and_explicit(&slot->state, ~(BOARD_UNMAPPED | BOARD_CLAIMED | BOARD_STALE), memory_order_release);
 }
 
 void board_mark_stale(struct board_slot *slot)
 {
-	atomic_fetch_or_explicit(&slot->state, STALE, memory_order_release);
+	atomic_fetch_or_explicit(&slot->state, BOARD_STALE, memory_order_release);
 }
 
 void board_mark_unmapped(struct board_slot *slot)
 {
-	atomic_fetch_or_explicit(&slot->state, UNMAPPED, memory_order_seq_cst);
+	atomic_fetch_or_explicit(&slot->state, BOARD_UNMAPPED, memory_order_seq_cst);
 }
 
 uint32_t board_next_generation(uint32_t generation)
 {
-	return generation_of(((uint64_t)generation << 32) + ONE_GENERATION);
-}
-
-const uint32_t *board_watch(const struct board_slot *slot)
-{
-	const uint32_t *halves = (const uint32_t *)&slot->state;
-
-	return &halves[__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__];
+	return board_generation_of(((uint64_t)generation << 32) + ONE_GENERATION);
 }
 
 bool board_is_claimed(const struct board_slot *slot, uint32_t generation)
 {
 	uint64_t state = atomic_load_explicit(&slot->state, memory_order_acquire);
 
-	return generation_of(state) == generation && state & CLAIMED;
+	return board_generation_of(state) == generation && state & BOARD_CLAIMED;
 }
 
 bool board_is_pinned(const struct board_slot *slot)
 {
-	return atomic_load_explicit(&slot->state, memory_order_acquire) & PINS;
+	return atomic_load_explicit(&slot->state, memory_order_acquire) & BOARD_PINS;
 }
 
 bool board_is_unmapped(const struct board_slot *slot)
 {
-	return atomic_load_explicit(&slot->state, memory_order_seq_cst) & UNMAPPED;
-}
-
-bool board_is_stale(const struct board_slot *slot)
-{
-	return atomic_load_explicit(&slot->state, memory_order_relaxed) & STALE;
+	return atomic_load_explicit(&slot->state, memory_order_seq_cst) & BOARD_UNMAPPED;
 }
 
 uint64_t board_last_used(const struct board_slot *slot)

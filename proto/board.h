@@ -36,6 +36,13 @@ struct board_slot {
 	_Atomic uint32_t pinned_since;          /* the pulse's second in which the oldest pin began */
 };
 
+#define BOARD_PINS              UINT64_C(0x0000000000ffffff)
+#define BOARD_CLAIMED_BY_SERVER UINT64_C(0x0000000001000000)
+#define BOARD_CLAIMED_BY_CLIENT UINT64_C(0x0000000002000000)
+#define BOARD_UNMAPPED          UINT64_C(0x0000000004000000)
+#define BOARD_STALE             UINT64_C(0x8000000000000000)
+#define BOARD_CLAIMED           (BOARD_CLAIMED_BY_SERVER | BOARD_CLAIMED_BY_CLIENT)
+
 /* More make no sense, and no size that is computed from a number up to this overflows. */
 #define BOARD_MAX_SLOTS (1u << 20)
 
@@ -68,9 +75,6 @@ void board_deinit(struct board *board);
 /* The server grants a lease: the slot gets the requester's pin. */
 void board_grant(struct board_slot *slot, uint32_t second);
 
-/* Pins the lease of @generation. False if it is another one by now, stale or claimed: a miss. @second is the pulse's. */
-bool board_pin(struct board_slot *slot, uint32_t generation, uint32_t second);
-
 /* Adds a pin to a lease on which the caller has one already. */
 void board_pin_again(struct board_slot *slot);
 
@@ -79,9 +83,6 @@ void board_pin_again(struct board_slot *slot);
  * that are being undone.
  */
 bool board_pin_pinned(struct board_slot *slot);
-
-/* Ends a pin. @last_used is from pulse_use(). */
-void board_unpin(struct board_slot *slot, uint64_t last_used);
 
 /* Claims a lease that has no pin, in the name of @side. */
 enum board_claim board_claim(struct board_slot *slot, enum board_side side);
@@ -104,12 +105,6 @@ void board_mark_unmapped(struct board_slot *slot);
 /* The generation that comes after another one. */
 uint32_t board_next_generation(uint32_t generation);
 
-/*
- * Where the upper half of a slot's state is: as long as it is equal to the generation of a pinned lease, that is not stale. In memory that
- * was never written it is 0, which is no generation.
- */
-const uint32_t *board_watch(const struct board_slot *slot);
-
 /* Puts memory that was never written where the board is: in a child after a fork, which must not touch its parent's. */
 void board_forget(const struct board *board);
 
@@ -120,9 +115,54 @@ bool board_is_claimed(const struct board_slot *slot, uint32_t generation);
 bool board_is_unmapped(const struct board_slot *slot);
 
 bool board_is_pinned(const struct board_slot *slot);
-bool board_is_stale(const struct board_slot *slot);
 uint64_t board_last_used(const struct board_slot *slot);
 uint64_t board_hits(const struct board_slot *slot);
 uint32_t board_pinned_since(const struct board_slot *slot);
+
+/* ---- what every hit does: inlined ---- */
+
+static inline uint32_t board_generation_of(uint64_t state)
+{
+	return (uint32_t)((state & ~BOARD_STALE) >> 32);
+}
+
+/* Pins the lease of @generation. False if it is another one by now, stale or claimed: a miss. @second is the pulse's. */
+static inline bool board_pin(struct board_slot *slot, uint32_t generation, uint32_t second)
+{
+	uint64_t before = atomic_fetch_add_explicit(&slot->state, 1, memory_order_acquire);
+
+	if (board_generation_of(before) != generation || before & (BOARD_CLAIMED | BOARD_STALE)) {
+		atomic_fetch_sub_explicit(&slot->state, 1, memory_order_seq_cst);
+		return false;
+	}
+
+	if (!(before & BOARD_PINS))
+		atomic_store_explicit(&slot->pinned_since, second, memory_order_relaxed);
+	atomic_store_explicit(&slot->hits, atomic_load_explicit(&slot->hits, memory_order_relaxed) + 1, memory_order_relaxed);
+	return true;
+}
+
+/* Ends a pin. @last_used is from pulse_use(). */
+static inline void board_unpin(struct board_slot *slot, uint64_t last_used)
+{
+	atomic_store_explicit(&slot->last_used, last_used, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&slot->state, 1, memory_order_seq_cst);
+}
+
+/*
+ * Where the upper half of a slot's state is: as long as it is equal to the generation of a pinned lease, that is not stale. In memory that
+ * was never written it is 0, which is no generation.
+ */
+static inline const uint32_t *board_watch(const struct board_slot *slot)
+{
+	const uint32_t *halves = (const uint32_t *)&slot->state;
+
+	return &halves[__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__];
+}
+
+static inline bool board_is_stale(const struct board_slot *slot)
+{
+	return atomic_load_explicit(&slot->state, memory_order_relaxed) & BOARD_STALE;
+}
 
 #endif

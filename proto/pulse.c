@@ -8,9 +8,6 @@
 
 #include <sys/mman.h>
 
-/* How many uses of one client an epoch can order; further ones run ahead of it, and only into its own future. */
-#define USES_BITS 24
-
 static size_t pulse_bytes(void)
 {
 	return (size_t)round_up(sizeof(struct pulse), page_size());
@@ -59,16 +56,6 @@ void pulse_free(const struct pulse *pulse)
 		munmap((void *)(uintptr_t)pulse, pulse_bytes());
 }
 
-uint64_t pulse_epoch(const struct pulse *pulse)
-{
-	return atomic_load_explicit(&pulse->epoch, memory_order_relaxed);
-}
-
-uint32_t pulse_second(const struct pulse *pulse)
-{
-	return atomic_load_explicit(&pulse->second, memory_order_relaxed);
-}
-
 void pulse_set_waits(struct pulse *pulse, bool waits)
 {
 	atomic_store_explicit(&pulse->waits, waits, memory_order_seq_cst);
@@ -82,18 +69,4 @@ bool pulse_waits(const struct pulse *pulse)
 uint64_t pulse_advance(struct pulse *pulse)
 {
 	return atomic_fetch_add_explicit(&pulse->epoch, 1, memory_order_relaxed) + 1;
-}
-
-uint64_t pulse_instant(uint64_t epoch)
-{
-	return epoch << USES_BITS;
-}
-
-uint64_t pulse_use(const struct pulse *pulse, _Atomic uint64_t *last)
-{
-	uint64_t after_last = atomic_load_explicit(last, memory_order_relaxed) + 1;
-	uint64_t use = max_u64(pulse_instant(pulse_epoch(pulse)), after_last);
-
-	atomic_store_explicit(last, use, memory_order_relaxed);
-	return use;
 }

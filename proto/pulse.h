@@ -38,9 +38,6 @@ int pulse_attach(const struct pulse **pulse, int fd);
 /* Unmaps it, either side's; NULL is fine. */
 void pulse_free(const struct pulse *pulse);
 
-uint64_t pulse_epoch(const struct pulse *pulse);
-uint32_t pulse_second(const struct pulse *pulse);
-
 /*
  * Whether somebody waits. Who marks a slot as unmapped and finds then that nobody does need not say more: the server looks for marks after it
  * has set this.
@@ -51,13 +48,38 @@ bool pulse_waits(const struct pulse *pulse);
 /* Advances the epoch and returns it. The server's. */
 uint64_t pulse_advance(struct pulse *pulse);
 
+/* ---- what every hit does: inlined ---- */
+
+/* How many uses of one client an epoch can order; further ones run ahead of it, and only into its own future. */
+#define PULSE_USES_BITS 24
+
+static inline uint64_t pulse_epoch(const struct pulse *pulse)
+{
+	return atomic_load_explicit(&pulse->epoch, memory_order_relaxed);
+}
+
+static inline uint32_t pulse_second(const struct pulse *pulse)
+{
+	return atomic_load_explicit(&pulse->second, memory_order_relaxed);
+}
+
 /* The first instant of an epoch, in the order of uses. */
-uint64_t pulse_instant(uint64_t epoch);
+static inline uint64_t pulse_instant(uint64_t epoch)
+{
+	return epoch << PULSE_USES_BITS;
+}
 
 /*
  * The instant of a use that ends now: later than all that @last counts, which is the caller's own last one and is updated, and than
  * all of the epochs before.
  */
-uint64_t pulse_use(const struct pulse *pulse, _Atomic uint64_t *last);
+static inline uint64_t pulse_use(const struct pulse *pulse, _Atomic uint64_t *last)
+{
+	uint64_t after_last = atomic_load_explicit(last, memory_order_relaxed) + 1, instant = pulse_instant(pulse_epoch(pulse));
+	uint64_t use = instant > after_last ? instant : after_last;
+
+	atomic_store_explicit(last, use, memory_order_relaxed);
+	return use;
+}
 
 #endif

@@ -246,14 +246,16 @@ END_TEST
 START_TEST(test_blanked_before_stale)
 {
 	struct smmap_buffer *buffer;
+	struct board_slot *slot;
 
 	start();
 	ck_assert_int_eq(smmap_buffer_open(&buffer, cursor, 0, SMMAP_TO_END), 0);
 	ck_assert_int_eq(smmap_buffer_at(buffer, 1), harness_byte(1));
 	ck_assert_int_eq(truncate("file", PAGE), 0);
 	ck_assert_int_eq(byte_at(cursor, PAGE), 0);
-	atomic_fetch_and(&cursor->connection->board.slots[cursor->place.slot].state, INT64_MAX);
-	ck_assert(!connection_is_stale(cursor->connection, &cursor->place));
+	slot = connection_slot(cursor->connection, cursor->slot);
+	atomic_fetch_and(&slot->state, INT64_MAX);
+	ck_assert(!board_is_stale(slot));
 	ck_assert_int_eq(smmap_buffer_at(buffer, 1), -ESTALE);
 	ck_assert_int_eq(smmap_buffer_at(buffer, 1), harness_byte(1));
 	smmap_buffer_close(buffer);
