@@ -43,11 +43,13 @@ static struct connection *connection_new(const struct connection_options *option
 
 	if (!connection)
 		return NULL;
-	connection->packet = calloc(1, sizeof(*connection->packet));
+	/* Not cleared: of its pages only those are touched that are used. */
+	connection->packet = malloc(sizeof(*connection->packet));
 	if (!connection->packet) {
 		free(connection);
 		return NULL;
 	}
+	connection->packet->n_descriptors = 0;
 	atomic_init(&connection->refs, 1);
 	connection->owner = options->owner;
 	connection->socket = -1;
