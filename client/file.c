@@ -11,6 +11,13 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+
+/* Newer than some headers: Linux 5.6. */
+#ifndef SYS_openat2
+#define SYS_openat2 437
+#endif
+#define RESOLVE_NO_SYMLINKS 0x04
 
 /* O_NONBLOCK so that a FIFO can't hang it. */
 #define OPEN_FLAGS (O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
@@ -26,6 +33,52 @@ static int open_path(const char *path)
 	while (fd < 0 && errno == EINTR);
 	/* A socket can't be opened; like all else that is no regular file it is refused as such. */
 	return fd < 0 ? (errno == ENXIO ? -EINVAL : -errno) : fd;
+}
+
+/* Whether each part of the path is a name: none is empty or one or two dots. */
+static bool is_of_names(const char *path)
+{
+	for (path += *path == '/';; path++) {
+		size_t length = strcspn(path, "/");
+
+		if (length <= 2 && strspn(path, ".") >= length)
+			return false;
+		path += length;
+		if (!*path)
+			return true;
+	}
+}
+
+/*
+ * Opens a path of names none of which is a symbolic link: it leads to the file as /proc would say, which has much to do for the first question
+ * of a process. The descriptor, or negative: only open_path() can tell why.
+ */
+static int open_straight(const char *path)
+{
+	struct {
+		uint64_t flags, mode, resolve;
+	} how = {.flags = OPEN_FLAGS | O_LARGEFILE, .resolve = RESOLVE_NO_SYMLINKS};
+
+	return is_of_names(path) ? (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how)) : -1;
+}
+
+/* What /proc would say of a path that was opened straight. NULL if it is too long, or in no folder that has a path. */
+static char *straight_label(const char *path)
+{
+	char label[PATH_MAX];
+	size_t length = 0;
+
+	if (*path != '/') {
+		if (!getcwd(label, sizeof(label)))
+			return NULL;
+		length = strlen(label);
+		if (length > 1)
+			label[length++] = '/';
+	}
+	if (strlen(path) >= sizeof(label) - length)
+		return NULL;
+	strcpy(label + length, path);
+	return strdup(label);
 }
 
 /* The name under which this process finds the file behind @fd. */
@@ -236,14 +289,19 @@ int file_open(struct file **new, struct smmap_client *client, const char *path, 
 	r = path ? 0 : descriptor_check(caller_fd, &file->facts);
 	if (r < 0)
 		return r;
-	fd = path ? open_path(path) : open_again(caller_fd);
+	fd = path ? open_straight(path) : -1;
+	if (fd >= 0)
+		file->label = straight_label(path);
+	else
+		fd = path ? open_path(path) : open_again(caller_fd);
 	if (fd < 0)
 		return fd;
 	r = descriptor_check(fd, &file->facts);
 	if (r < 0)
 		return r;
 	file->path = path ? strdup(path) : NULL;
-	file->label = label_of(fd, path);
+	if (!file->label)
+		file->label = label_of(fd, path);
 	if (!file->label || (path && !file->path))
 		return -ENOMEM;
 
