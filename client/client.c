@@ -178,14 +178,16 @@ static int set_options(struct smmap_client *client, const struct smmap_client_op
 			return -EINVAL;
 	if (options->name && strlen(name) >= sizeof(client->name))
 		return -EINVAL;
-	snprintf(client->name, sizeof(client->name), "%s", name);
+	memcpy(client->name, name, (size_t)min_u64(strlen(name), sizeof(client->name) - 1));
 
 	if (options->socket) {
-		n = snprintf(client->socket, sizeof(client->socket), "%s", options->socket);
-		if (n <= 0)
+		size_t length = strlen(options->socket);
+
+		if (!length)
 			return -EINVAL;
-		if ((size_t)n >= sizeof(client->socket))
+		if (length >= sizeof(client->socket))
 			return -ENAMETOOLONG;
+		memcpy(client->socket, options->socket, length);
 	} else {
 		n = address_default(client->socket, sizeof(client->socket));
 		if (n < 0)

@@ -6,14 +6,18 @@
 #include "proto/channel.h"
 #include "proto/util.h"
 
-#include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 
-static int print_path(char *path, size_t size, const char *folder, const char *name)
+static int join_path(char *path, size_t size, const char *folder, const char *name)
 {
-	int n = snprintf(path, size, "%s%s", folder, name);
+	size_t length = strlen(folder);
 
-	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+	if (length + strlen(name) >= size)
+		return -ENAMETOOLONG;
+	memcpy(path, folder, length);
+	strcpy(path + length, name);
+	return 0;
 }
 
 int address_default(char *path, size_t size)
@@ -24,13 +28,13 @@ int address_default(char *path, size_t size)
 	int r;
 
 	if (socket && *socket)
-		return print_path(path, size, socket, "");
+		return join_path(path, size, socket, "");
 	if (runtime && *runtime) {
-		r = print_path(path, size, runtime, "/smmapd.sock");
+		r = join_path(path, size, runtime, "/smmapd.sock");
 		if (r < 0 || access(path, F_OK) == 0)
 			return r;
 	}
-	return print_path(path, size, ADDRESS_SYSTEM, "");
+	return join_path(path, size, ADDRESS_SYSTEM, "");
 }
 
 int address_socket(void)
