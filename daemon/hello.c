@@ -4,6 +4,7 @@
 #include "daemon/hello.h"
 
 #include "daemon/account.h"
+#include "daemon/outfit.h"
 #include "daemon/peer.h"
 #include "daemon/registry.h"
 #include "daemon/request.h"
@@ -13,52 +14,50 @@
 #include "proto/util.h"
 
 #include <string.h>
-#include <sys/socket.h>
 
-/* Slots of a board, and so the most leases of a client. The memory is used as far as the slots are. */
-#define BOARD_SLOTS 16384
+/* Takes the spare one, or makes one. 0 or -errno. */
+static int take_outfit(struct server *server, struct outfit *outfit)
+{
+	if (!outfit_is_made(&server->spare))
+		return outfit_make(outfit);
+	*outfit = server->spare;
+	server->spare = OUTFIT_NONE;
+	return 0;
+}
 
 /* Gives the client its board, the pulse, and its end of the bell. 0 or -errno. */
 static int welcome(struct peer *peer, const struct message *hello)
 {
 	struct registry *registry = &peer->server->registry;
-	_cleanup_(board_deinit) struct board board = {0};
-	_cleanup_(close_fdp) int board_fd = -1, ours = -1, theirs = -1;
+	_cleanup_(outfit_deinit) struct outfit outfit = OUTFIT_NONE;
 	struct message message = {
 		.type = MESSAGE_WELCOME,
 		.serial = hello->serial,
 		.welcome =
 			{
 				.version = PROTOCOL_VERSION,
-				.n_slots = BOARD_SLOTS,
+				.n_slots = OUTFIT_SLOTS,
 				.window_bytes = registry->limits.window,
 				.limit_memory_bytes = registry->limits.memory,
 				.limit_handles = registry->limits.handles,
 				.limit_maps = registry->limits.maps,
 			},
 	};
-	int ends[2], r;
+	int r;
 
-	r = board_create(&board, BOARD_SLOTS, &board_fd);
+	r = take_outfit(peer->server, &outfit);
 	if (r < 0)
 		return r;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-		return -errno;
-	ours = ends[0];
-	theirs = ends[1];
-	/* Nothing is ever read of it, and so no descriptor may wait there to be closed. */
-	if (shutdown(ours, SHUT_RD) < 0)
-		return -errno;
 
 	/* From now on it may send some. */
 	channel_take_descriptors(peer->socket, true);
-	r = peer_send(peer, &message, (int[]){board_fd, peer->server->pulse_fd, theirs}, 3);
+	r = peer_send(peer, &message, (int[]){outfit.board_fd, peer->server->pulse_fd, outfit.client_bell}, 3);
 	if (r < 0)
 		return r;
 
-	client_init(&peer->client, peer->pid, peer->account, hello->hello.name, &board);
+	client_init(&peer->client, peer->pid, peer->account, hello->hello.name, &outfit.board);
 	registry_add_client(registry, &peer->client);
-	peer->bell = take_fd(&ours);
+	peer->bell = take_fd(&outfit.bell);
 	peer->greeted = true;
 	return 0;
 }
@@ -93,7 +92,7 @@ void hello_greet(struct peer *peer, const struct message *message)
 		return;
 	}
 	r = welcome(peer, message);
-	if (r == -ENOMEM && room_relieve(&peer->server->registry, &(struct need){.bytes = BOARD_SLOTS * sizeof(struct board_slot)}))
+	if (r == -ENOMEM && room_relieve(&peer->server->registry, &(struct need){.bytes = OUTFIT_SLOTS * sizeof(struct board_slot)}))
 		r = welcome(peer, message);
 	if (r == -EPIPE || r == -ECONNRESET) {
 		/* It has gone. */
@@ -102,4 +101,10 @@ void hello_greet(struct peer *peer, const struct message *message)
 		request_refuse(answer, message->serial, -r, "the server can't take another client: %s", strerror(-r));
 		turn_down(peer);
 	}
+}
+
+void hello_prepare(struct server *server)
+{
+	if (!outfit_is_made(&server->spare) && server->n_peers < server->registry.limits.clients)
+		outfit_make(&server->spare);
 }

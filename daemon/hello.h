@@ -8,11 +8,18 @@
 
 struct message;
 struct peer;
+struct server;
 
 /* A client that has not said HELLO for so long never will. */
 #define HELLO_TIMEOUT_MS 10000
 
 /* Handles the first message of a peer. Whatever it is but a HELLO of this version ends the peer. */
 void hello_greet(struct peer *peer, const struct message *message);
+
+/*
+ * Makes an outfit for the next client if there is none, where nobody waits for that. Its descriptors and its map are those of a client that may still
+ * come, so that they are counted. Where it can't be made, HELLO tries it again.
+ */
+void hello_prepare(struct server *server);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "daemon/account.h"
 #include "daemon/flow.h"
+#include "daemon/hello.h"
 #include "daemon/lease.h"
 #include "daemon/log.h"
 #include "daemon/loop.h"
@@ -69,6 +70,7 @@ static void end_failed(struct server *server)
 	DL_FOREACH_SAFE(server->peers, peer, next)
 		if (peer->failed)
 			peer_end(peer);
+	hello_prepare(server);
 }
 
 /* Goes on with peers whose users have come down. */
@@ -260,6 +262,7 @@ static void discard(struct server *server)
 {
 	errands_stop(&server->errands);
 	listener_close(&server->listener);
+	outfit_deinit(&server->spare);
 	pulse_free(server->pulse);
 	close_fdp(&server->pulse_fd);
 	close_fdp(&server->ear);
@@ -326,6 +329,7 @@ int server_init(struct server *server, const struct limits *limits, struct liste
 	signal(SIGCHLD, SIG_DFL);
 	memset(server, 0, sizeof(*server));
 	server->pulse_fd = server->ear = server->notices = -1;
+	server->spare = OUTFIT_NONE;
 	server->listener = *listener;
 	*listener = LISTENER_NONE;
 	/* Before there is anything that runners should not keep. */
@@ -357,6 +361,7 @@ int server_init(struct server *server, const struct limits *limits, struct liste
 	};
 	server_wake(server);
 	server_settle(server);
+	hello_prepare(server);
 	return 0;
 }
 
@@ -422,6 +427,7 @@ void server_deinit(struct server *server)
 	assert(r == 0);
 	(void)r;
 	loop_release();
+	outfit_deinit(&server->spare);
 	pulse_free(server->pulse);
 	close_fdp(&server->pulse_fd);
 	close_fdp(&server->ear);

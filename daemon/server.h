@@ -11,6 +11,7 @@
 
 #include "daemon/errand.h"
 #include "daemon/listener.h"
+#include "daemon/outfit.h"
 #include "daemon/registry.h"
 #include "daemon/report.h"
 #include "daemon/request.h"
@@ -46,6 +47,7 @@ struct server {
 	uint64_t releases_seen; /* of the registry, when what waits was last tried */
 	struct pulse *pulse;
 	int pulse_fd;
+	struct outfit spare; /* for the next client, if it is made; see hello_prepare() */
 
 	struct peer *peers;
 	struct peer *left; /* whose sockets stay for what was not received */

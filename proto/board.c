@@ -36,6 +36,11 @@ int board_create(struct board *board, uint32_t n_slots, int *fd)
 	return 0;
 }
 
+void board_warm(const struct board *board)
+{
+	atomic_store_explicit(&board->slots[0].hits, 0, memory_order_relaxed);
+}
+
 int board_attach(struct board *board, uint32_t n_slots, int fd)
 {
 	void *memory;

@@ -63,6 +63,9 @@ enum board_claim {
 /* Creates the memory for @n_slots slots, sealed against shrinking and growing, and maps it; *@fd is the caller's. 0 or -errno. */
 int board_create(struct board *board, uint32_t n_slots, int *fd);
 
+/* Has the kernel give memory for the first slots now, and not when they are first used. */
+void board_warm(const struct board *board);
+
 /*
  * Maps the memory behind @fd, which stays the caller's. 0; -EPROTO if its seals or size are not those of a board, or there are no slots, or
  * more than BOARD_MAX_SLOTS; or -errno of mmap(2).

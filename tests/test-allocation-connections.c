@@ -37,6 +37,7 @@ static bool come(void)
 	return true;
 }
 
+/* One that has come before has the outfit that was ready. */
 START_TEST(test_connection)
 {
 	uint64_t number = 0;
@@ -44,20 +45,50 @@ START_TEST(test_connection)
 
 	scarce_start();
 	do {
+		raw_start(&other, &harness, "other");
 		allocation_fail(number);
 		there = come();
 		failed = allocation_end();
 		ck_assert(failed || there);
 		raw_close(&subject);
-		scarce_await_clients(1);
+		scarce_await_clients(2);
 		ck_assert(come());
 		raw_close(&subject);
+		raw_close(&other);
 		scarce_assert_nothing_left("HELLO", number);
 		ck_assert_uint_lt(++number, SCARCE_MANY_ALLOCATIONS);
 	} while (failed || number == 1);
 	/* At the least there are a peer, an account and a board. */
 	ck_assert_uint_gt(number, 4);
 	printf("HELLO: each of %ju allocations has failed\n", (uintmax_t)number - 2);
+	scarce_stop();
+}
+END_TEST
+
+/* When a client has gone an outfit is made for the next. Where that fails, the next is served all the same. */
+START_TEST(test_spare)
+{
+	uint64_t number = 0;
+	bool failed, there;
+
+	scarce_start();
+	do {
+		raw_start(&other, &harness, "other");
+		allocation_fail(++number);
+		close_fdp(&other.socket);
+		ck_assert_int_eq(channel_wait(other.bell, POLLIN, RAW_PATIENCE_MS), 1);
+		there = come();
+		failed = allocation_end();
+		ck_assert(failed || there);
+		if (there)
+			scarce_lease_one();
+		/* The first to fail is the map of the spare board. */
+		ck_assert(there || number > 1);
+		raw_close(&subject);
+		raw_close(&other);
+		scarce_assert_nothing_left("a spare outfit", number);
+		ck_assert_uint_lt(number, SCARCE_MANY_ALLOCATIONS);
+	} while (failed);
 	scarce_stop();
 }
 END_TEST
@@ -103,6 +134,7 @@ static void leave_waiting(void)
 START_TEST(test_end)
 {
 	static void (*const ends[])(void) = {scarce_lease_one, leave_waiting};
+	struct raw passer;
 
 	scarce_start();
 	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
@@ -111,6 +143,10 @@ START_TEST(test_end)
 		if (ends[i] == leave_waiting)
 			raw_lease(&other, scarce_open(&other, "b"), 0, 4 * WINDOW);
 		raw_start(&subject, &harness, "subject");
+		/* After this one there is an outfit for the next client, and none is made. */
+		raw_start(&passer, &harness, "passer");
+		raw_close(&passer);
+		scarce_await_clients(3);
 		ends[i]();
 		allocation_fail(1);
 		close_fdp(&subject.socket);
@@ -131,7 +167,7 @@ Suite *suite(void)
 {
 	Suite *s = suite_create("allocation for connections");
 
-	HARNESS_CASE(s, "connections", test_connection, test_many_connections, test_end);
+	HARNESS_CASE(s, "connections", test_connection, test_spare, test_many_connections, test_end);
 	return s;
 }
 
