@@ -318,6 +318,22 @@ void lease_table_trim(struct lease_table *table, uint64_t bytes, uint32_t n, str
 
 void discards_unmap(const struct discards *discards)
 {
-	for (uint32_t i = 0; i < discards->slots.n; i++)
-		munmap(discards->maps[i].address, discards->maps[i].length);
+	uint32_t i = 0;
+
+	while (i < discards->slots.n) {
+		char *begin = discards->maps[i].address, *end = begin + discards->maps[i].length;
+
+		/* Those that were mapped one after the other often are neighbours, and go in one call. */
+		for (i++; i < discards->slots.n; i++) {
+			char *address = discards->maps[i].address;
+
+			if (address == end)
+				end += discards->maps[i].length;
+			else if (address + discards->maps[i].length == begin)
+				begin = address;
+			else
+				break;
+		}
+		munmap(begin, (size_t)(end - begin));
+	}
 }

@@ -8,6 +8,7 @@
 #include "proto/util.h"
 
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #define WINDOW  UINT64_C(65536)
 #define N_SLOTS 512
@@ -15,6 +16,14 @@
 static struct board board;
 static struct lease_table table;
 static struct discards discards;
+static unsigned n_unmaps;
+
+/* In place of libc's. */
+int munmap(void *address, size_t length)
+{
+	n_unmaps++;
+	return (int)syscall(SYS_munmap, address, length);
+}
 
 static void start(void)
 {
@@ -339,6 +348,29 @@ START_TEST(test_trim_many)
 }
 END_TEST
 
+/* Neighbours in the order in which they are listed go in one call, upwards and downwards; what is between others stays. */
+START_TEST(test_unmap_neighbours)
+{
+	static const unsigned listed[] = {3, 4, 2, 1, 6, 9, 8};
+	size_t page = (size_t)page_size();
+	char *pages = mmap(NULL, 11 * page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ck_assert_ptr_ne(pages, MAP_FAILED);
+	discards.slots.n = 0;
+	for (size_t i = 0; i < sizeof(listed) / sizeof(listed[0]); i++) {
+		uint32_t n = discards.slots.n++;
+
+		discards.maps[n].address = pages + listed[i] * page;
+		discards.maps[n].length = page;
+	}
+	n_unmaps = 0;
+	unmap_discards(7);
+	ck_assert_uint_eq(n_unmaps, 3);
+	ck_assert(is_mapped(pages) && is_mapped(pages + 5 * page) && is_mapped(pages + 7 * page) && is_mapped(pages + 10 * page));
+	munmap(pages, 11 * page);
+}
+END_TEST
+
 START_TEST(test_deinit)
 {
 	const void *pinned, *idle, *superseded;
@@ -362,7 +394,7 @@ Suite *suite(void)
 	Suite *s = suite_create("lease-table");
 
 	HARNESS_CASE(s, "lease-table", test_find, test_superseded, test_glance, test_take, test_discard, test_discard_what_is_gone, test_trim,
-		     test_trim_many, test_deinit);
+		     test_trim_many, test_unmap_neighbours, test_deinit);
 	return s;
 }
 
