@@ -318,6 +318,8 @@ void connection_unmap_victims(struct connection *connection, const struct slot_l
 {
 	struct discards discards;
 
+	if (!victims->n)
+		return;
 	take_back(connection, victims, &discards);
 	discards_unmap(&discards);
 	for (uint32_t i = 0; i < discards.slots.n; i++)
