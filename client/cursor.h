@@ -72,7 +72,6 @@ static inline ssize_t cursor_stand(struct smmap_cursor *cursor, struct connectio
 		.lease_begin = place->begin,
 		.lease_size = place->end - place->begin,
 		.watch = board_watch(connection_slot(connection, place->slot)),
-		.generation = place->generation,
 	};
 	return (ssize_t)size;
 }

@@ -293,8 +293,7 @@ struct smmap_cursor_head {
 	const char *lease_data; /* what its lease has mapped */
 	uint64_t lease_begin;
 	uint64_t lease_size;   /* 0 nowhere */
-	const uint32_t *watch; /* what equals the generation as long as the lease may be used like this */
-	uint32_t generation;
+	const uint32_t *watch; /* from 1 to 2^31 - 1 as long as the lease may be used like this */
 };
 
 static inline ssize_t smmap_cursor_use_inlined(struct smmap_cursor *cursor, uint64_t offset, size_t size)
@@ -307,7 +306,7 @@ static inline ssize_t smmap_cursor_use_inlined(struct smmap_cursor *cursor, uint
 	ahead = offset - head->lease_begin;
 	/* A size of 0, which asks for all that is there, is made the largest, and goes the long way. */
 	if (ahead >= head->lease_size || (uint64_t)size - 1 >= head->lease_size - ahead ||
-	    __atomic_load_n(head->watch, __ATOMIC_RELAXED) != head->generation)
+	    __atomic_load_n(head->watch, __ATOMIC_RELAXED) - 1 >= INT32_MAX)
 		return (smmap_cursor_use)(cursor, offset, size);
 
 	head->data = head->lease_data + ahead;

@@ -153,8 +153,8 @@ static inline void board_unpin(struct board_slot *slot, uint64_t last_used)
 }
 
 /*
- * Where the upper half of a slot's state is: as long as it is equal to the generation of a pinned lease, that is not stale. In memory that
- * was never written it is 0, which is no generation.
+ * Where the upper half of a slot's state is: as long as it is a generation, a lease that is pinned is not stale. In memory that was never
+ * written it is 0, which is none.
  */
 static inline const uint32_t *board_watch(const struct board_slot *slot)
 {
