@@ -111,8 +111,17 @@ static int map_lease(struct connection *connection, struct lease *lease, int fd)
 	return r;
 }
 
-/* The same, in place of our own cache if that is what fills the address space; but not for windows that were asked for @ahead. */
-static int make_room_and_map_lease(struct connection *connection, struct lease *lease, int fd, uint32_t ahead)
+/* Whether a lease has windows behind those that were asked for. */
+static bool has_ahead(const struct connection *connection, const struct lease *lease, const struct message_lease *asked)
+{
+	uint64_t end;
+
+	return !__builtin_add_overflow(asked->offset, asked->length, &end) &&
+	       lease->offset + lease->length > round_up(end, connection->server.window_bytes);
+}
+
+/* The same, in place of our own cache if that is what fills the address space; but not for windows @ahead. */
+static int make_room_and_map_lease(struct connection *connection, struct lease *lease, int fd, bool ahead)
 {
 	int r;
 
@@ -163,7 +172,8 @@ static int take_lease(struct connection *connection, const struct message_leased
 
 	if (call) {
 		lease.file = call->request->lease.file;
-		r = *fd >= 0 ? make_room_and_map_lease(connection, &lease, *fd, call->request->lease.ahead) : -EMFILE;
+		call->got_ahead = has_ahead(connection, &lease, &call->request->lease);
+		r = *fd >= 0 ? make_room_and_map_lease(connection, &lease, *fd, call->got_ahead) : -EMFILE;
 	}
 	if (r < 0) {
 		return_lease(connection, &leased->lease);

@@ -17,6 +17,7 @@ struct call {
 	uint64_t expected_bytes; /* that a lease will have, as far as is known, */
 	uint64_t most_bytes;     /* and with what is asked for ahead */
 	void *address;           /* of a lease that was granted: its map */
+	bool got_ahead;          /* it had windows ahead; then -ENOMEM may be for these alone, and nothing was trimmed for it */
 	int *descriptor;         /* where the caller wants the lease's, and then owns it; NULL if it doesn't */
 	char *rows;              /* the caller's room for figures, if it asks for some */
 	size_t rows_size;

@@ -34,7 +34,7 @@ void connections_close_descriptors(struct connection *connection);
 /* Adds up the leases, orphans, mapped bytes and descriptors of all connections of @owner. */
 void connections_count(const struct smmap_client *owner, struct smmap_stats *stats);
 
-/* A number that changes in a child after a fork, before anything else is done there. To read. */
+/* A number that is another one in a child after a fork; only client/connections.c writes it. */
 extern unsigned connections_process;
 
 #endif

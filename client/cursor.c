@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Cursors: their life, where they stand, and what is asked of them. How one gets to a place is in move.c, copying in read.c. */
+/*
+ * Cursors: their life, where they stand, how they come back to a lease that the client has, and what is asked of them. All other moves are
+ * in move.c, copying in read.c.
+ */
 #include "config.h"
 
 #include "client/cursor.h"
@@ -71,11 +74,10 @@ static void become(struct smmap_cursor *cursor, const struct smmap_cursor *from)
 		.file = from->file,
 		.whole = from->whole,
 		.pattern = from->pattern,
-		.ahead = from->ahead,
+		.run = from->run,
 		.connection = from->connection,
 		.id = from->id,
 		.slot = from->slot,
-		.last_begin = from->last_begin,
 		.last_end = from->last_end,
 		.blanked = from->blanked,
 		.doubts = from->doubts,
@@ -133,7 +135,10 @@ bool cursor_is_blanked(const struct smmap_cursor *cursor)
 	return cursor->connection && connection_is_blanked(cursor->connection, cursor->slot);
 }
 
-/* Ends the pin. Where the cursor stood: its reference, the caller's now; NULL nowhere. What the head says of it is to be replaced. */
+/*
+ * Ends the pin. Where the cursor stood: its reference, the caller's now; NULL nowhere. The head still says where that was: it has to stand
+ * elsewhere next, or nowhere.
+ */
 static inline struct connection *leave(struct smmap_cursor *cursor)
 {
 	if (!cursor->connection)
@@ -144,12 +149,9 @@ static inline struct connection *leave(struct smmap_cursor *cursor)
 	return take_ptr(cursor->connection);
 }
 
-/* After that: stands nowhere, and gives the reference back. */
+/* After it has left: stands nowhere, and gives the reference back. */
 static void stand_nowhere(struct smmap_cursor *cursor, struct connection *from)
 {
-	if (!from)
-		return;
-	cursor->last_begin = cursor->head.lease_begin;
 	cursor->last_end = cursor->head.lease_begin + cursor->head.lease_size;
 	cursor->head = (struct smmap_cursor_head){0};
 	connection_unref(from);
@@ -189,13 +191,13 @@ static bool stay(struct smmap_cursor *cursor, uint64_t offset, size_t size)
 /*
  * Pins a lease that the client has, in the most frequent case: on the connection where the cursor stood, of what the file is known to have.
  * While that connection lives it is the one that there is, and leases there are found by what the file was called when the cursor came; so
- * nothing is asked of client and file, which have locks.
+ * nothing is asked of client and file, which have locks. Who doubts stands nowhere, and does not come here.
  */
 static bool come_back(const struct smmap_cursor *cursor, struct connection *connection, uint64_t offset, size_t size, struct place *place)
 {
 	uint64_t end = offset + size + !size;
 
-	return connection && !cursor->whole && !cursor->doubts && !connection_is_dead(connection) &&
+	return connection && !cursor->whole && !connection_is_dead(connection) &&
 	       end <= atomic_load_explicit(&cursor->file->size, memory_order_relaxed) &&
 	       connection_glance(connection, cursor->id, offset, end, place);
 }
@@ -227,13 +229,14 @@ ssize_t(smmap_cursor_use)(struct smmap_cursor *cursor, uint64_t offset, size_t s
 		cursor_count_hit(cursor);
 		return cursor_stand(cursor, from, &place, offset, size);
 	}
-	stand_nowhere(cursor, from);
+	if (from)
+		stand_nowhere(cursor, from);
 	return r < 0 ? r : cursor_move(cursor, offset, size, NULL);
 }
 
 void smmap_cursor_unuse(struct smmap_cursor *cursor)
 {
-	if (cursor_check(cursor) == 0)
+	if (cursor_check(cursor) == 0 && cursor->connection)
 		stand_nowhere(cursor, leave(cursor));
 }
 
@@ -253,8 +256,10 @@ int smmap_cursor_advise(struct smmap_cursor *cursor, enum smmap_advice advice)
 		return r;
 	if ((unsigned)advice >= sizeof(advices) / sizeof(advices[0]))
 		return -EINVAL;
-	if (advice != SMMAP_ADVISE_WILLNEED)
+	if (advice != SMMAP_ADVISE_WILLNEED) {
 		cursor->pattern = advice;
+		cursor->run = 0;
+	}
 	if (!cursor->connection)
 		return 0;
 

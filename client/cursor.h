@@ -17,12 +17,12 @@ struct smmap_cursor {
 	struct tally tally;
 	bool whole;                    /* lease the whole file, as long as that can fit */
 	enum smmap_advice pattern;     /* how it said that it reads: NORMAL, RANDOM or SEQUENTIAL */
-	uint32_t ahead;                /* windows that it asked for ahead in its run: none unless it runs forward */
+	uint32_t run;                  /* windows of the lease that it was granted last */
 
 	struct connection *connection; /* where it stands: a reference; NULL nowhere */
 	uint64_t id;                   /* the file's there */
 	uint32_t slot;                 /* the lease's */
-	uint64_t last_begin, last_end; /* nowhere: the lease where it stood before */
+	uint64_t last_end;             /* nowhere: where the lease ended on which it stood before; 0 if there was none */
 	bool blanked;                  /* what it stood on was, and the next call has to say so */
 	bool doubts;                   /* what is known of the file: the next move asks the server */
 };
@@ -54,7 +54,9 @@ static inline void cursor_count_hit(struct smmap_cursor *cursor)
  */
 ssize_t cursor_move(struct smmap_cursor *cursor, uint64_t offset, size_t size, int *fd);
 
-/* Has it stand on a lease that is pinned for it, with the caller's reference. How many of @size bytes are there, with a size of 0 of all. */
+/*
+ * Has it stand on a lease that is pinned for it, with the caller's reference. The number of bytes from @offset: at most @size, unless that is 0, and SSIZE_MAX.
+ */
 static inline ssize_t cursor_stand(struct smmap_cursor *cursor, struct connection *connection, const struct place *place, uint64_t offset,
 				   size_t size)
 {

@@ -20,6 +20,9 @@ struct window {
 	UT_hash_handle hh;
 };
 
+/* A lease may have many windows. */
+#define HINTS_OF_A_SLOT UINT64_C(8)
+
 static size_t records_bytes(const struct lease_table *table)
 {
 	return (size_t)table->board->n_slots * sizeof(struct lease);
@@ -40,7 +43,7 @@ int lease_table_init(struct lease_table *table, struct board *board, uint64_t wi
 	char *memory;
 
 	*table = (struct lease_table){.board = board, .window_bits = (unsigned)__builtin_ctzll(window_bytes)};
-	while (table->hints_mask + 1 < board->n_slots)
+	while (table->hints_mask + 1 < board->n_slots * HINTS_OF_A_SLOT)
 		table->hints_mask = table->hints_mask << 1 | 1;
 	/* Pages that were never touched cost nothing, so all is mapped at once. */
 	memory = mmap(NULL, memory_bytes(table), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -52,7 +52,7 @@ struct lease_table {
 	struct lease *leases; /* a record for each slot */
 	uint32_t n_slots;     /* that were ever used */
 	_Atomic uint64_t *hints; /* a generation in the upper half, a slot in the lower one; behind the records */
-	uint64_t hints_mask;     /* there are as many as slots, or more, to a power of two */
+	uint64_t hints_mask;     /* there are some for each slot, to a power of two */
 	uint32_t n_mapped;
 	uint64_t mapped_bytes;
 	struct window *windows;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How a cursor gets to a place: by a lease that the client has, which costs nothing, or by asking the server for one.
+ * How a cursor gets to a place where it can't just come back to: by a lease that the client has after all, or by asking the server for one.
  *
  * The size of the file that is known here may be of yesterday. Whatever is asked beyond it is asked of the server.
  */
@@ -15,7 +15,7 @@
 
 #include <limits.h>
 
-/* What is leased at once for a cursor that runs forward, at most: so much, and such a part of all that the client may have mapped. */
+/* What is leased at once where windows are asked ahead, at most: so much, and such a part of all that the client may have mapped. */
 #define RUN_MAX_BYTES   (UINT64_C(16) << 20)
 #define RUN_MAX_WINDOWS 64
 #define RUN_SHARE       16
@@ -27,7 +27,7 @@ struct move {
 	uint64_t file;                 /* its id there */
 	uint64_t deadline_ms;          /* 0 as long as nobody asked: a hit needs no clock */
 	bool is_late;                  /* the deadline has passed: this is the last attempt */
-	uint32_t wish;                 /* windows to ask for ahead, if that is not too much */
+	uint32_t wish;                 /* windows to ask for ahead, as far as that is not too much */
 	int *fd;                       /* where the descriptor of a new lease goes; NULL if any lease will do */
 	struct place place;            /* when it is there: pinned */
 };
@@ -79,6 +79,7 @@ static uint32_t choose_ahead(const struct move *move)
 static int ask_lease(struct move *move, uint64_t offset, uint64_t length)
 {
 	struct file *file = move->cursor->file;
+	uint64_t window_bytes = move->connection->server.window_bytes;
 	uint32_t ahead = choose_ahead(move);
 	struct message request = {
 		.type = MESSAGE_LEASE,
@@ -99,6 +100,11 @@ static int ask_lease(struct move *move, uint64_t offset, uint64_t length)
 	int r;
 
 	r = call_run(&call, move->connection, &request, -1, deadline(move));
+	/* Of address space there may be enough for less. */
+	if (r == -ENOMEM && call.got_ahead) {
+		move->wish = 0;
+		return MOVE_AGAIN;
+	}
 	/* A server that is gone may be back, and knows nothing. */
 	if (r == -ENOTCONN && remaining_ms(move))
 		return MOVE_AGAIN;
@@ -111,7 +117,8 @@ static int ask_lease(struct move *move, uint64_t offset, uint64_t length)
 
 	atomic_store(&file->size, call.answer.leased.file_size);
 	move->cursor->doubts = false;
-	move->cursor->ahead = ahead;
+	if (call.address)
+		move->cursor->run = (uint32_t)(round_up(call.answer.leased.length, window_bytes) / window_bytes);
 	move->place = (struct place){
 		.slot = call.answer.leased.lease.slot,
 		.generation = call.answer.leased.lease.generation,
@@ -178,15 +185,10 @@ static int move_by_miss(struct move *move, uint64_t offset, size_t size)
 
 	move->place = (struct place){0};
 	atomic_fetch_add_explicit(&cursor->client->misses, 1, memory_order_relaxed);
-	if (!cursor->whole || move->fd) {
-		r = ask_lease(move, offset, size ? size : 1);
-		if (r != -ENOMEM || !move->wish)
-			return r;
-		/* With less there may be address space enough. */
-		move->wish = 0;
-		return MOVE_AGAIN;
-	}
+	if (!cursor->whole || move->fd)
+		return ask_lease(move, offset, size ? size : 1);
 
+	move->wish = 0;
 	r = offset < known ? ask_lease(move, 0, INT64_MAX) : probe_end(move, known);
 	/* Too much for the server's limits, or for the address space of this process. */
 	if (r == -EFBIG || r == -EDQUOT || r == -ENOMEM) {
@@ -221,11 +223,10 @@ static int try_move(struct move *move, uint64_t offset, size_t size)
 	return r;
 }
 
-/* Whether a range begins on the lease where the cursor stood last, or directly behind it, and reaches past it. */
+/* Whether a range reaches past the end of the lease where the cursor stood last, and leaves nothing out. */
 static bool goes_on(const struct smmap_cursor *cursor, uint64_t offset, size_t size)
 {
-	return cursor->last_end && offset >= cursor->last_begin && offset <= cursor->last_end &&
-	       offset + (size ? size : 1) > cursor->last_end;
+	return cursor->last_end && offset <= cursor->last_end && offset + size + !size > cursor->last_end;
 }
 
 /* Who runs forward wishes for twice as much with each miss, as the kernel reads ahead; who said how he reads, for all or nothing. */
@@ -237,13 +238,13 @@ static uint32_t wish_ahead(const struct smmap_cursor *cursor, uint64_t offset, s
 	case SMMAP_ADVISE_RANDOM:
 		return 0;
 	default:
-		return goes_on(cursor, offset, size) ? 2 * cursor->ahead + 1 : 0;
+		return cursor->run && goes_on(cursor, offset, size) ? 2 * cursor->run - 1 : 0;
 	}
 }
 
 ssize_t cursor_move(struct smmap_cursor *cursor, uint64_t offset, size_t size, int *fd)
 {
-	struct move move = {.cursor = cursor, .wish = wish_ahead(cursor, offset, size), .fd = fd};
+	struct move move = {.cursor = cursor, .wish = fd ? 0 : wish_ahead(cursor, offset, size), .fd = fd};
 	int r;
 
 	do

@@ -156,7 +156,7 @@ ssize_t smmap_cursor_read(struct smmap_cursor *cursor, void *to, size_t size, ui
 		size_t piece;
 		ssize_t n;
 
-		/* As much as the window holds: then any size fits. */
+		/* As much as the lease has: then any size fits. */
 		n = smmap_cursor_use(cursor, offset + done, 0);
 		if (n <= 0)
 			return n < 0 ? n : (ssize_t)done;

@@ -186,7 +186,8 @@ int smmap_cursor_assign(struct smmap_cursor *cursor, const struct smmap_cursor *
 /*
  * Moves the cursor to @size bytes at @offset, which are then mapped in one piece at smmap_cursor_data(), also across windows.
  * Returns how many there are: @size, or fewer up to the end of the file; 0 at or past the end, and the cursor then stands
- * nowhere. With a @size of 0, as many as the window holds. The cursor lets go of where it stood first; on an error
+ * nowhere. With a @size of 0, as many as the lease has, which may be more than
+ * a window: see smmap_cursor_advise(). The cursor lets go of where it stood first; on an error
  * it stands nowhere. A file that has grown is readable up to its new end. Inlined where the cursor stays inside of its lease;
  * (smmap_cursor_use)(...) calls the function.
  *
@@ -207,10 +208,9 @@ void smmap_cursor_unuse(struct smmap_cursor *cursor);
 ssize_t smmap_cursor_read(struct smmap_cursor *cursor, void *to, size_t size, uint64_t offset);
 
 /*
- * Says how the file will be read. A cursor that runs forward leases windows ahead, twice as many with each miss; SMMAP_ADVISE_SEQUENTIAL
- * has it do so from the start, wherever it moves, and SMMAP_ADVISE_RANDOM never. Never more than there is room for without an eviction, nor than
- * 16 MiB, 64 windows, or a sixteenth of what the client may have mapped. All are handed to madvise(2) for what the cursor stands on; it
- * is fine to stand nowhere.
+ * Says how the file will be read. A cursor that runs forward leases windows ahead, twice as many with each miss, as long as that is no more
+ * than 16 MiB, 64 windows, or a sixteenth of what the client may have mapped; SMMAP_ADVISE_SEQUENTIAL has it do so from the start, wherever
+ * it moves, and SMMAP_ADVISE_RANDOM never. All are handed to madvise(2) for what the cursor stands on; it is fine to stand nowhere.
  */
 int smmap_cursor_advise(struct smmap_cursor *cursor, enum smmap_advice advice);
 

@@ -43,6 +43,7 @@ struct account {
 	struct holding draining; /* of that, what is recalled */
 	struct holding late;     /* of that, what a client is late to unmap */
 	struct order order;      /* of use: the shares that are not recalled */
+	uint64_t n_ahead;        /* windows ahead, of its leases */
 	uint64_t pass;           /* of room.c over that order: looks that are left in it; 0: none has begun */
 	struct request *waiting; /* its requests that wait, first come first */
 	struct request *tried;   /* of these, the last that was tried out of turn; NULL: the next is the first */

@@ -83,21 +83,38 @@ static int choose_windows(struct registry *registry, struct account *account, st
 	return 0;
 }
 
-/* Adds windows behind the range as long as they cost no eviction. */
-static void look_ahead(struct registry *registry, struct file *file, uint64_t ahead, struct need *need)
+/* Of half the windows that memory and maps are enough for, those that are not leased ahead. */
+static uint64_t left_ahead(const struct registry *registry, uint64_t memory, uint64_t maps, uint64_t n_ahead)
 {
-	for (; ahead && (need->last + 1) * registry->limits.window < file->size; ahead--) {
+	uint64_t most = min_u64(memory / registry->limits.window, maps) / 2;
+
+	return most > n_ahead ? most - n_ahead : 0;
+}
+
+/*
+ * Adds windows behind the range as long as they cost no eviction. They will be pinned with what was asked for; so that much is left for what
+ * others ask for, all that are leased like this have half of the limits, and a user's half of the quota. How many there are now.
+ */
+static uint64_t look_ahead(struct registry *registry, struct file *file, uint64_t wanted, struct need *need)
+{
+	const struct quota *quota = &registry->limits.quota;
+	uint64_t of_all = left_ahead(registry, registry->limits.memory, registry->limits.maps, registry->n_ahead);
+	uint64_t of_user = left_ahead(registry, quota->memory, quota->maps, need->account->n_ahead);
+	uint64_t most = min_u64(wanted, min_u64(of_all, of_user)), n = 0;
+
+	for (; n < most && (need->last + 1) * registry->limits.window < file->size; n++) {
 		const struct region *region = region_find(file, need->last + 1);
 		struct need more = *need;
 
 		if (region && (region->draining || region->coming))
-			return;
+			break;
 		more.own.leases++;
 		add_need(registry, file, ++more.last, &more);
 		if (!room_fits(registry, &more))
-			return;
+			break;
 		*need = more;
 	}
+	return n;
 }
 
 /* ---- taking them ---- */
@@ -204,8 +221,9 @@ static int grant_lease(struct registry *registry, struct client *client, struct 
 static int lease_range(struct registry *registry, struct client *client, struct file *file, const struct lease_request *request,
 		       struct lease_grant *grant, struct slot_list *victims)
 {
+	struct need need, with_ahead;
+	uint64_t n_ahead = 0;
 	bool must_unmap;
-	struct need need;
 	int r;
 
 	r = file_refresh(registry, file);
@@ -229,9 +247,14 @@ static int lease_range(struct registry *registry, struct client *client, struct 
 		if (must_unmap && !room_fits_without(registry, client, &need))
 			return REGISTRY_NO_ROOM;
 	}
+	with_ahead = need;
 	if (!must_unmap && request->in_turn)
-		look_ahead(registry, file, request->ahead, &need);
-	r = grant_lease(registry, client, file, &need, must_unmap, &grant->lease, victims);
+		n_ahead = look_ahead(registry, file, request->ahead, &with_ahead);
+	r = grant_lease(registry, client, file, &with_ahead, must_unmap, &grant->lease, victims);
+	if (!r)
+		lease_count_ahead(registry, grant->lease, n_ahead);
+	if (r == GRANT_NO_SPACE && n_ahead)
+		r = grant_lease(registry, client, file, &need, must_unmap, &grant->lease, victims);
 	if (r != GRANT_NO_SPACE)
 		return r;
 	/* What nobody uses is in the way there, too. */

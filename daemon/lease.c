@@ -57,6 +57,13 @@ int lease_hold(const struct registry *registry, struct lease *lease, struct regi
 	return r;
 }
 
+void lease_count_ahead(struct registry *registry, struct lease *lease, uint64_t n)
+{
+	lease->n_ahead = n;
+	lease->client->account->n_ahead += n;
+	registry->n_ahead += n;
+}
+
 void lease_grant_pin(struct lease *lease, uint32_t second)
 {
 	board_grant(slot_of(lease), second);
@@ -155,6 +162,8 @@ void lease_end(struct registry *registry, struct lease *lease)
 
 	client_free_slot(lease->client, lease->ref.slot);
 	account->held.leases -= lease->n_charged;
+	account->n_ahead -= lease->n_ahead;
+	registry->n_ahead -= lease->n_ahead;
 	account->draining.leases -= lease->recalled ? lease->n_charged : 0;
 	account->late.leases -= lease->late ? lease->n_charged : 0;
 	registry->usage.leases--;

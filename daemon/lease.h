@@ -56,6 +56,7 @@ struct lease {
 	struct lease *heir;  /* the lease that awaits this one; NULL if none does */
 
 	uint64_t n_charged; /* the regions that it was made for: what it counts for in the quota of leases */
+	uint64_t n_ahead;   /* of these, those that were not asked for */
 	uint64_t n_holds;
 	struct hold holds[];
 };
@@ -65,6 +66,9 @@ int lease_new(struct lease **lease, struct registry *registry, struct client *cl
 
 /* Sets its next region. 0 or -ENOMEM. */
 int lease_hold(const struct registry *registry, struct lease *lease, struct region *region);
+
+/* Counts the last @n of its regions as windows ahead. */
+void lease_count_ahead(struct registry *registry, struct lease *lease, uint64_t n);
 
 /* Gives it its first pin, the requester's. @second is the pulse's. */
 void lease_grant_pin(struct lease *lease, uint32_t second);

@@ -73,6 +73,7 @@ struct registry {
 	bool cut_short;    /* there were too few: what waits has to be tried again soon */
 	uint64_t releases; /* grows with whatever may have made room */
 	uint64_t next_marked; /* the serial of the client at which to go on looking for marks; 0: at the first */
+	uint64_t n_ahead;  /* windows ahead, of all leases */
 
 	struct file *by_id;
 	struct file *by_identity;

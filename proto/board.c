@@ -13,7 +13,7 @@
 
 #include <sys/mman.h>
 
-#define ONE_GENERATION    (UINT64_C(1) << 32)
+#define ONE_GENERATION (UINT64_C(1) << 32)
 
 _Static_assert(sizeof(struct board_slot) == 64, "a slot is a cache line");
 _Static_assert(sizeof(_Atomic uint64_t) == 8, "the layout is shared between processes");

@@ -520,14 +520,14 @@ START_TEST(test_run_of_pieces)
 	/* Windows 0 and 1, and one ahead. */
 	ck_assert_uint_eq(use_window(cursor, 1), 2);
 	smmap_cursor_unuse(cursor);
-	ck_assert_uint_eq(use_window(cursor, 3), 4);
+	ck_assert_uint_eq(use_window(cursor, 3), 6);
 	ck_assert_int_eq(smmap_cursor_copy(&copy, cursor), 0);
-	ck_assert_uint_eq(use_window(copy, 7), 8);
+	ck_assert_uint_eq(use_window(copy, 9), 8);
 	smmap_cursor_close(copy);
-	ck_assert_uint_eq(use_window(cursor, 7), 8);
-	ck_assert_uint_eq(use_window(cursor, 15), 8);
+	ck_assert_uint_eq(use_window(cursor, 9), 8);
+	ck_assert_uint_eq(use_window(cursor, 17), 8);
 
-	for (uint64_t offset = 23 * WINDOW; offset < 200 * WINDOW; offset += sizeof(bytes)) {
+	for (uint64_t offset = 26 * WINDOW; offset < 200 * WINDOW; offset += sizeof(bytes)) {
 		ck_assert_int_eq(smmap_cursor_read(cursor, bytes, sizeof(bytes), offset), sizeof(bytes));
 		for (size_t i = 0; i < sizeof(bytes); i++)
 			ck_assert_uint_eq((unsigned char)bytes[i], harness_byte(offset + i));
@@ -537,17 +537,63 @@ START_TEST(test_run_of_pieces)
 }
 END_TEST
 
-/* Nobody's lease ends for what is asked ahead: where the server is full there is nothing ahead. */
+/* What is asked ahead ends nobody's lease, and has half of the 128 windows at most: the rest is for what others ask for. */
 START_TEST(test_run_where_it_is_full)
 {
-	struct smmap_cursor *cursor = start_run();
-	uint64_t window = 0;
+	struct smmap_cursor *cursor = start_run(), *others[16];
+	uint64_t window = 0, n;
 
-	while (window < 128)
-		window += use_window(cursor, window);
-	ck_assert_uint_eq(window, 128);
-	for (; window < 150; window++)
+	for (int i = 0; i < 16; i++) {
+		ck_assert_int_eq(smmap_cursor_open(&others[i], client, "file", 0), 0);
+		ck_assert_int_eq(smmap_cursor_advise(others[i], SMMAP_ADVISE_SEQUENTIAL), 0);
+	}
+	for (int i = 0; i < 16; i++) {
+		n = use_window(others[i], window);
+		ck_assert_uint_eq(n, i < 9 ? 8 : i == 9 ? 2 : 1);
+		window += n;
+	}
+	ck_assert_uint_eq(window, 16 + 64);
+	/* They stand there, all the others are free, and no use waits. */
+	for (; window < 200; window++)
 		ck_assert_uint_eq(use_window(cursor, window), 1);
+	for (int i = 0; i < 16; i++)
+		smmap_cursor_close(others[i]);
+	stop_run(cursor);
+}
+END_TEST
+
+/* Who looks again and again whether there is more at the end of a file does not run. */
+START_TEST(test_run_to_the_end)
+{
+	struct smmap_cursor *cursor = start_run();
+
+	ck_assert_int_eq(truncate("file", WINDOW), 0);
+	ck_assert_uint_eq(use_window(cursor, 0), 1);
+	for (int i = 0; i < 5; i++)
+		ck_assert_int_eq(smmap_cursor_use(cursor, WINDOW, WINDOW), 0);
+	harness_make_file("file", 200 * WINDOW);
+	ck_assert_uint_eq(use_window(cursor, 1), 2);
+	stop_run(cursor);
+}
+END_TEST
+
+/* A file that is leased as a whole has nothing ahead, and what is leased again where it was neither. */
+START_TEST(test_no_run)
+{
+	struct smmap_cursor *cursor = start_run(), *whole;
+
+	ck_assert_int_eq(smmap_cursor_open(&whole, client, "small", SMMAP_WHOLE_FILE), -ENOENT);
+	harness_make_file("small", 3 * WINDOW);
+	ck_assert_int_eq(smmap_cursor_open(&whole, client, "small", SMMAP_WHOLE_FILE), 0);
+	ck_assert_int_eq(smmap_cursor_advise(whole, SMMAP_ADVISE_SEQUENTIAL), 0);
+	ck_assert_uint_eq(use_window(whole, 0), 3);
+	smmap_cursor_close(whole);
+
+	ck_assert_uint_eq(use_window(cursor, 0), 1);
+	ck_assert_uint_eq(use_window(cursor, 1), 2);
+	smmap_cursor_unuse(cursor);
+	ck_assert_int_ge(smmap_client_collect(client), 0);
+	ck_assert_uint_eq(use_window(cursor, 2), 1);
 	stop_run(cursor);
 }
 END_TEST
@@ -577,7 +623,7 @@ END_TEST
 
 START_TEST(test_advise)
 {
-	struct smmap_cursor *cursor = start_run();
+	struct smmap_cursor *cursor = start_run(), *copy;
 
 	ck_assert_int_eq(smmap_cursor_advise(cursor, SMMAP_ADVISE_SEQUENTIAL), 0);
 	ck_assert_uint_eq(use_window(cursor, 0), 8);
@@ -589,7 +635,15 @@ START_TEST(test_advise)
 	ck_assert_int_eq(smmap_cursor_advise(cursor, SMMAP_ADVISE_WILLNEED), 0);
 	ck_assert_uint_eq(use_window(cursor, 10), 1);
 	ck_assert_int_eq(smmap_cursor_advise(cursor, SMMAP_ADVISE_NORMAL), 0);
-	ck_assert_uint_eq(use_window(cursor, 11), 2);
+	ck_assert_uint_eq(use_window(cursor, 11), 1);
+	ck_assert_uint_eq(use_window(cursor, 12), 2);
+	/* A copy goes on like this; and NORMAL begins anew. */
+	ck_assert_int_eq(smmap_cursor_advise(cursor, SMMAP_ADVISE_SEQUENTIAL), 0);
+	ck_assert_int_eq(smmap_cursor_copy(&copy, cursor), 0);
+	ck_assert_uint_eq(use_window(copy, 40), 8);
+	ck_assert_int_eq(smmap_cursor_advise(copy, SMMAP_ADVISE_NORMAL), 0);
+	ck_assert_uint_eq(use_window(copy, 48), 1);
+	smmap_cursor_close(copy);
 	ck_assert_int_eq(smmap_cursor_advise(cursor, (enum smmap_advice)99), -EINVAL);
 	ck_assert_int_eq(smmap_cursor_advise(NULL, SMMAP_ADVISE_NORMAL), -EINVAL);
 	stop_run(cursor);
@@ -709,7 +763,8 @@ int main(void)
 
 	HARNESS_CASE(suite, "places", test_nowhere, test_end_of_file, test_straddle, test_small_files, test_sparse_tebibyte,
 		     test_whole_file, test_read, test_copy_and_assign);
-	HARNESS_CASE(suite, "ahead", test_run, test_run_of_pieces, test_run_where_it_is_full, test_run_of_a_small_client, test_advise);
+	HARNESS_CASE(suite, "ahead", test_run, test_run_of_pieces, test_run_where_it_is_full, test_run_to_the_end, test_no_run,
+		     test_run_of_a_small_client, test_advise);
 	HARNESS_CASE(suite, "random", test_random_windowed_by_path, test_random_windowed_by_descriptor, test_random_whole_by_path,
 		     test_random_whole_by_descriptor);
 	HARNESS_CASE(suite, "files that change", test_growth, test_replaced, test_truncated);

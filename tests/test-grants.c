@@ -206,6 +206,7 @@ START_TEST(test_ahead)
 		raw_ask(&honest, &request, -1, &answer);
 		ck_assert_uint_eq(answer.type, MESSAGE_LEASED);
 		ck_assert_uint_eq(answer.leased.offset, WINDOW);
+		/* Of four windows two, for which there is room. */
 		ck_assert_uint_eq(answer.leased.length, min_u64((ahead + 1) * WINDOW, SIZE - WINDOW));
 		raw_unpin(&honest, &answer.leased.lease);
 		raw_release(&honest, &answer.leased.lease);

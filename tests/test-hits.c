@@ -52,6 +52,9 @@ static int lease_all(struct reader *reader)
 	r = smmap_client_open(&reader->client, &options);
 	for (int i = 0; !r && i < N_CURSORS; i++)
 		r = smmap_cursor_open(&reader->cursors[i], reader->client, (char[]){(char)('a' + i % N_FILES), '\0'}, 0);
+	/* Each window has a lease of its own. */
+	for (int i = 0; !r && i < N_FILES; i++)
+		r = smmap_cursor_advise(reader->cursors[i], SMMAP_ADVISE_RANDOM);
 	for (int i = 0; !r && i < N_FILES; i++)
 		for (uint64_t window = 0; !r && window < N_WINDOWS; window++)
 			r = smmap_cursor_use(reader->cursors[i], window * WINDOW, 1) == 1 ? 0 : -EIO;

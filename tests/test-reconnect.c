@@ -341,6 +341,29 @@ START_TEST(test_nobody_else_waits)
 }
 END_TEST
 
+/* What a cursor stands on it keeps, and nobody else comes there any more: there is nobody to say when the file changes. */
+START_TEST(test_nobody_comes_to_an_orphan)
+{
+	struct smmap_cursor *standing, *other;
+
+	start();
+	harness_make_file("file", 8 * WINDOW);
+	open_client(0, DEADLINE_MS);
+	standing = open_cursor("file");
+	other = open_cursor("file");
+	ck_assert_int_eq(stand_on(other, 1), 0);
+	ck_assert_int_eq(stand_on(standing, 0), 0);
+	harness_kill(&server);
+	await_server_missed();
+	ck_assert_int_eq(stand_on(other, 1), 0);
+	ck_assert_int_eq(stand_on(other, 0), -ENOTCONN);
+	ck_assert_int_eq(stand_on(standing, 0), 0);
+	smmap_cursor_close(other);
+	smmap_cursor_close(standing);
+	smmap_client_close(client);
+}
+END_TEST
+
 /* Who waits for a server of a client that is closed has nothing to wait for. */
 START_TEST(test_closed_while_threads_wait)
 {
@@ -814,7 +837,8 @@ int main(void)
 {
 	Suite *suite = suite_create("reconnect");
 
-	HARNESS_CASE(suite, "away", test_deadline, test_stopped_server, test_full_socket);
+	HARNESS_CASE(suite, "away", test_deadline, test_stopped_server, test_full_socket,
+		     test_nobody_comes_to_an_orphan);
 	HARNESS_CASE(suite, "threads", test_deadline_of_each_thread, test_nobody_else_waits, test_closed_while_threads_wait);
 	HARNESS_CASE(suite, "descriptors", test_two_descriptors, test_descriptor_to_poll, test_no_descriptors,
 		     test_forks_meanwhile, test_stats_meanwhile);

@@ -17,6 +17,7 @@
 #define LIMIT_PAGES   12
 #define LIMIT_HANDLES 3
 #define LIMIT_MAPS    7
+#define MOST_AHEAD    3 /* half of the windows for which there is memory */
 
 /* ---- the model ---- */
 
@@ -43,6 +44,7 @@ static struct model_lease {
 	int n_awaited;    /* leases that have to go before */
 	uint64_t excess_pages, excess_maps; /* what was given up for it, and it does not need, while they are there */
 	uint64_t end;     /* its last page in the file, and one */
+	uint64_t n_ahead; /* windows that were not asked for */
 	int user;
 	struct slot_ref ref;
 	int n_pins;
@@ -79,6 +81,15 @@ static uint64_t n_maps(bool only_draining)
 		n += regions[r].pages && (regions[r].draining || !only_draining);
 	for (int l = 0; l < MAX_LEASES; l++)
 		n += leases[l].excess_maps;
+	return n;
+}
+
+static uint64_t n_ahead(void)
+{
+	uint64_t n = 0;
+
+	for (int l = 0; l < MAX_LEASES; l++)
+		n += leases[l].n_ahead;
 	return n;
 }
 
@@ -392,7 +403,7 @@ static void touch(int file)
 /* What registry_lease() should have answered. */
 static int model_lease(int user, int file, const struct lease_request *request)
 {
-	uint64_t first, last, pages = 0, maps = 0, revived_pages = 0, revived_maps = 0;
+	uint64_t first, last, asked, pages = 0, maps = 0, revived_pages = 0, revived_maps = 0;
 	bool must_unmap, awaits = false;
 
 	if (opened[user][file] != files[file].id) {
@@ -433,7 +444,8 @@ static int model_lease(int user, int file, const struct lease_request *request)
 	must_unmap = !fits(n_pages(false) + pages, n_maps(false) + maps);
 	if (must_unmap && !fits_without(user, file, first, last, n_pages(false) + pages, n_maps(false) + maps))
 		return REGISTRY_NO_ROOM;
-	for (uint64_t n = request->ahead; n && !must_unmap && request->in_turn && 2 * last + 2 < files[file].pages; n--) {
+	asked = last;
+	for (uint64_t n = min_u64(request->ahead, MOST_AHEAD - n_ahead()); n && !must_unmap && request->in_turn && 2 * last + 2 < files[file].pages; n--) {
 		int r = find_region(file, last + 1);
 
 		pages += window_pages(file, last + 1) - (r < 0 ? 0 : regions[r].pages);
@@ -446,6 +458,7 @@ static int model_lease(int user, int file, const struct lease_request *request)
 		if (find_region(file, window) >= 0)
 			regions[find_region(file, window)].draining = false;
 	grant_lease(user, file, first, last, must_unmap, pages, maps);
+	lease_of(user, &grant.lease->ref)->n_ahead = last - asked;
 	return 0;
 }
 

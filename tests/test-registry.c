@@ -391,14 +391,21 @@ START_TEST(test_look_ahead)
 	assert_usage(6, 3, 1);
 	ref = grant.lease->ref;
 
-	/* No farther than there is room, though something idle is there. */
-	unpin(one, ref);
+	/* Of five windows no more than two are leased ahead, */
 	request.offset = 4 * WINDOW;
 	request.ahead = UINT64_MAX;
 	ck_assert_int_eq(ask(one, &request), 0);
-	ck_assert_uint_eq(grant.lease->length, 2 * WINDOW);
+	ck_assert_uint_eq(grant.lease->length, WINDOW);
+	assert_usage(8, 4, 1);
+	unpin(one, grant.lease->ref);
+	/* until that lease ends; and no farther than there is room, though something idle is there. */
+	unpin(one, ref);
+	ck_assert(release(one, ref));
+	request.offset = 5 * WINDOW;
+	ck_assert_int_eq(ask(one, &request), 0);
+	ck_assert_uint_eq(grant.lease->length, WINDOW);
 	assert_usage(10, 5, 1);
-	/* Regions that are there cost nothing; and then it ends, since there is no room. */
+	/* Regions that are there cost nothing. */
 	request.offset = 0;
 	ck_assert_int_eq(ask(other, &request), 0);
 	ck_assert_uint_eq(grant.lease->length, 3 * WINDOW);

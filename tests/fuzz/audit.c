@@ -158,7 +158,7 @@ static void audit_lease(const struct client *client, uint32_t slot, const struct
 {
 	require(lease->client == client);
 	require(lease->ref.slot == slot && lease->ref.generation == client->slots[slot].generation);
-	require(lease->n_holds == lease->n_charged);
+	require(lease->n_holds == lease->n_charged && lease->n_ahead < lease->n_charged);
 	require(!lease->heir || (lease->recalled && lease->told && lease->heir->n_awaited));
 	for (uint64_t i = 0; i < lease->n_holds; i++)
 		require(lease->holds[i].lease == lease && (lease->holds[i].share || lease->recalled));
@@ -287,7 +287,7 @@ static void audit_waiting(const struct account *account)
 static void audit_account(const struct registry *registry, const struct account *account)
 {
 	struct holding held = {0}, draining = {0}, late = {0};
-	uint64_t n_clients = 0, n_openings = 0;
+	uint64_t n_clients = 0, n_openings = 0, n_ahead = 0;
 	const struct client *client;
 	const struct file *file;
 
@@ -301,6 +301,7 @@ static void audit_account(const struct registry *registry, const struct account 
 			const struct lease *lease = client->slots[slot].lease;
 
 			held.leases += lease ? lease->n_charged : 0;
+			n_ahead += lease ? lease->n_ahead : 0;
 			draining.leases += lease && lease->recalled ? lease->n_charged : 0;
 			late.leases += lease && lease->late ? lease->n_charged : 0;
 		}
@@ -311,6 +312,7 @@ static void audit_account(const struct registry *registry, const struct account 
 	/* Others have not said HELLO yet. */
 	require(account->n_clients > 0 && account->n_clients >= n_clients);
 	require(account->n_openings == n_openings);
+	require(account->n_ahead == n_ahead);
 	require_same(&account->held, &held);
 	require_same(&account->draining, &draining);
 	require_same(&account->late, &late);
