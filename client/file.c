@@ -24,21 +24,12 @@
 
 /* ---- descriptors ---- */
 
-static int open_path(const char *path)
-{
-	int fd;
-
-	do
-		fd = open(path, OPEN_FLAGS);
-	while (fd < 0 && errno == EINTR);
-	/* A socket can't be opened; like all else that is no regular file it is refused as such. */
-	return fd < 0 ? (errno == ENXIO ? -EINVAL : -errno) : fd;
-}
-
-/* Whether each part of the path is a name: none is empty or one or two dots. */
+/* Whether a path is absolute, and each part of it a name: none is empty, or one or two dots. */
 static bool is_of_names(const char *path)
 {
-	for (path += *path == '/';; path++) {
+	if (*path != '/')
+		return false;
+	for (path++;; path++) {
 		size_t length = strcspn(path, "/");
 
 		if (length <= 2 && strspn(path, ".") >= length)
@@ -49,36 +40,38 @@ static bool is_of_names(const char *path)
 	}
 }
 
-/*
- * Opens a path of names none of which is a symbolic link: it leads to the file as /proc would say, which has much to do for the first question
- * of a process. The descriptor, or negative: only open_path() can tell why.
- */
-static int open_straight(const char *path)
+/* Opens a path in which no part is a symbolic link. */
+static int open_without_links(const char *path)
 {
 	struct {
 		uint64_t flags, mode, resolve;
 	} how = {.flags = OPEN_FLAGS | O_LARGEFILE, .resolve = RESOLVE_NO_SYMLINKS};
 
-	return is_of_names(path) ? (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how)) : -1;
+	return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
 }
 
-/* What /proc would say of a path that was opened straight. NULL if it is too long, or in no folder that has a path. */
-static char *straight_label(const char *path)
+/*
+ * The descriptor, or -errno. With @named it is told whether the path is just what /proc would call the file: /proc has much to do for the first
+ * question of a process.
+ */
+static int open_path(const char *path, bool *named)
 {
-	char label[PATH_MAX];
-	size_t length = 0;
+	bool straight = named && is_of_names(path);
 
-	if (*path != '/') {
-		if (!getcwd(label, sizeof(label)))
-			return NULL;
-		length = strlen(label);
-		if (length > 1)
-			label[length++] = '/';
+	for (;;) {
+		int fd = straight ? open_without_links(path) : open(path, OPEN_FLAGS);
+
+		if (fd >= 0 && named)
+			*named = straight;
+		if (fd >= 0)
+			return fd;
+		/* There is a link, or the kernel or a sandbox does not know the call. */
+		if (straight && (errno == ELOOP || errno == ENOSYS || errno == EPERM))
+			straight = false;
+		/* A socket can't be opened; like all else that is no regular file it is refused as such. */
+		else if (errno != EINTR)
+			return errno == ENXIO ? -EINVAL : -errno;
 	}
-	if (strlen(path) >= sizeof(label) - length)
-		return NULL;
-	strcpy(label + length, path);
-	return strdup(label);
 }
 
 /* The name under which this process finds the file behind @fd. */
@@ -94,7 +87,7 @@ static int open_again(int fd)
 	int again;
 
 	proc_path(path, fd);
-	again = open_path(path);
+	again = open_path(path, NULL);
 	if (again >= 0 || again == -EMFILE)
 		return again;
 	again = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -196,7 +189,7 @@ static int reopen(struct file *file, struct connection *connection, uint64_t dea
 	if (file->fd >= 0)
 		return say_open(file, connection, file->fd, deadline_ms);
 
-	opened = open_path(*file->label == '/' ? file->label : file->path);
+	opened = open_path(*file->label == '/' ? file->label : file->path, NULL);
 	if (opened < 0)
 		return opened == -ENOENT || opened == -ENOTDIR || opened == -EINVAL ? -ESTALE : opened;
 	r = descriptor_check(opened, &facts);
@@ -278,6 +271,7 @@ int file_open(struct file **new, struct smmap_client *client, const char *path, 
 	_cleanup_(file_unrefp) struct file *file = NULL;
 	_cleanup_(close_fdp) int fd = -1;
 	struct connection *connection;
+	bool named = false;
 	int r;
 
 	client_forget_complaint(client);
@@ -289,19 +283,14 @@ int file_open(struct file **new, struct smmap_client *client, const char *path, 
 	r = path ? 0 : descriptor_check(caller_fd, &file->facts);
 	if (r < 0)
 		return r;
-	fd = path ? open_straight(path) : -1;
-	if (fd >= 0)
-		file->label = straight_label(path);
-	else
-		fd = path ? open_path(path) : open_again(caller_fd);
+	fd = path ? open_path(path, &named) : open_again(caller_fd);
 	if (fd < 0)
 		return fd;
 	r = descriptor_check(fd, &file->facts);
 	if (r < 0)
 		return r;
 	file->path = path ? strdup(path) : NULL;
-	if (!file->label)
-		file->label = label_of(fd, path);
+	file->label = named ? strdup(path) : label_of(fd, path);
 	if (!file->label || (path && !file->path))
 		return -ENOMEM;
 

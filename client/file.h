@@ -23,7 +23,7 @@ struct file {
 	atomic_uint refs;
 	struct smmap_client *client; /* a reference */
 	char *path;                  /* as it was given; NULL for a descriptor */
-	char *label;                 /* its absolute path, where /proc tells it */
+	char *label;                 /* its absolute path, where that can be told */
 	int caller_fd;               /* as it was given; -1 for a path */
 	int fd;                      /* a descriptor of its own, for one that was given; else -1 */
 	struct descriptor_facts facts;

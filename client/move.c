@@ -15,7 +15,7 @@
 
 #include <limits.h>
 
-/* What is leased at once where windows are asked ahead, at most: so much, and such a part of all that the client may have mapped. */
+/* What a use within one window leases with windows ahead, at most: so much, and such a part of all that the client may have mapped. */
 #define RUN_MAX_BYTES   (UINT64_C(16) << 20)
 #define RUN_MAX_WINDOWS 64
 #define RUN_SHARE       16

@@ -208,9 +208,9 @@ void smmap_cursor_unuse(struct smmap_cursor *cursor);
 ssize_t smmap_cursor_read(struct smmap_cursor *cursor, void *to, size_t size, uint64_t offset);
 
 /*
- * Says how the file will be read. A cursor that runs forward leases windows ahead, twice as many with each miss, as long as that is no more
- * than 16 MiB, 64 windows, or a sixteenth of what the client may have mapped; SMMAP_ADVISE_SEQUENTIAL has it do so from the start, wherever
- * it moves, and SMMAP_ADVISE_RANDOM never. All are handed to madvise(2) for what the cursor stands on; it is fine to stand nowhere.
+ * Says how the file will be read. A cursor that runs forward leases windows ahead, twice as many with each miss, up to the least of 16 MiB,
+ * 64 windows, and a sixteenth of what the client may have mapped; SMMAP_ADVISE_SEQUENTIAL has it do so from the start, wherever it
+ * moves, and SMMAP_ADVISE_RANDOM never. All are handed to madvise(2) for what the cursor stands on; it is fine to stand nowhere.
  */
 int smmap_cursor_advise(struct smmap_cursor *cursor, enum smmap_advice advice);
 

@@ -45,7 +45,7 @@ void account_unref(struct registry *registry, struct account *account)
 {
 	if (--account->refs)
 		return;
-	assert(!account->held.leases && !account->order.n && !account->n_openings && !account->waiting);
+	assert(!account->held.leases && !account->n_ahead && !account->order.n && !account->n_openings && !account->waiting);
 	assert(!account->n_clients && !account->n_remote && !account->bare && !account->n_in_flight && !account->n_strays);
 	for (size_t i = 0; i < N_RUNNER_CALLS; i++)
 		assert(!account->lanes[i].n);

@@ -83,6 +83,10 @@ void client_free_slot(struct client *client, uint32_t index)
 	struct client_slot *slot = &client->slots[index];
 
 	slot->lease = NULL;
+	client->n_leases--;
+	/* What it goes on standing on has to say that it is stale, if it is. */
+	if (client->leaves)
+		return;
 	/* After 2^31 leases a generation would be 0, which is nobody's. */
 	do {
 		board_free(&client->board.slots[index]);
@@ -90,7 +94,6 @@ void client_free_slot(struct client *client, uint32_t index)
 	} while (!slot->generation);
 	slot->next_free = client->free_slot;
 	client->free_slot = index;
-	client->n_leases--;
 }
 
 struct lease *client_find_lease(const struct client *client, const struct slot_ref *ref)

@@ -41,6 +41,7 @@ struct client {
 	uint32_t size_slots;
 	uint32_t free_slot; /* the first free one below n_slots; NO_SLOT if there is none */
 	uint32_t n_leases;
+	bool leaves; /* its board stays as it is */
 
 	struct client_file *files;
 	struct lease *untold; /* recalled, and not on the bell yet */
@@ -60,7 +61,7 @@ void client_deinit(struct client *client);
 /* Gives @lease a slot, and its name in *@ref. 0, -EDQUOT if the board is full, -ENOMEM. */
 int client_take_slot(struct client *client, struct lease *lease, struct slot_ref *ref);
 
-/* Frees a slot, on the board too. */
+/* Frees a slot, on the board too unless the client leaves. */
 void client_free_slot(struct client *client, uint32_t slot);
 
 /* The lease of that name, NULL if there is none. */

@@ -92,8 +92,9 @@ static uint64_t left_ahead(const struct registry *registry, uint64_t memory, uin
 }
 
 /*
- * Adds windows behind the range as long as they cost no eviction. They will be pinned with what was asked for; so that much is left for what
- * others ask for, all that are leased like this have half of the limits, and a user's half of the quota. How many there are now.
+ * Adds windows behind the range as long as they cost no eviction, and says how many. They will be pinned with what was asked for; so that much
+ * is left for what others ask for, all that are leased like this have half of the limits, and a user's half of the quota. Those of idle
+ * leases count, too, and those on the same region each: what is idle now may be pinned without asking.
  */
 static uint64_t look_ahead(struct registry *registry, struct file *file, uint64_t wanted, struct need *need)
 {
@@ -248,7 +249,8 @@ static int lease_range(struct registry *registry, struct client *client, struct 
 			return REGISTRY_NO_ROOM;
 	}
 	with_ahead = need;
-	if (!must_unmap && request->in_turn)
+	/* What is free is not for them while somebody waits. */
+	if (!must_unmap && request->in_turn && !pulse_waits(registry->pulse))
 		n_ahead = look_ahead(registry, file, request->ahead, &with_ahead);
 	r = grant_lease(registry, client, file, &with_ahead, must_unmap, &grant->lease, victims);
 	if (!r)

@@ -17,8 +17,8 @@ struct server;
 void hello_greet(struct peer *peer, const struct message *message);
 
 /*
- * Makes an outfit for the next client if there is none, where nobody waits for that. Its descriptors and its map are those of a client that may still
- * come, so that they are counted. Where it can't be made, HELLO tries it again.
+ * Makes an outfit for the next client if there is none, when others have what they wait for. Its descriptors and its map are those of a client that
+ * may still come; should the last one come and not say HELLO, they are among the few that are set aside. Where it can't be made, HELLO tries it again.
  */
 void hello_prepare(struct server *server);
 

@@ -357,6 +357,7 @@ void registry_remove_client(struct registry *registry, struct client *client)
 
 	/* What it has marked ends first: so what was to be mapped then is, and stays. */
 	registry_look_for_marks(registry, client);
+	client->leaves = true;
 	for (uint32_t slot = 0; slot < client->n_slots; slot++)
 		if (client->slots[slot].lease)
 			end_lease(registry, client->slots[slot].lease);

@@ -105,7 +105,7 @@ struct open_request {
 	const struct descriptor_facts *facts;
 	struct volume *volume; /* borrowed: known, and of use */
 	const char *label; /* copied */
-	bool in_turn;      /* nobody waits to open a file before this one */
+	bool in_turn;      /* nobody of this user waits to open a file before this one */
 };
 
 /* What a request for a lease asks for. */
@@ -114,7 +114,7 @@ struct lease_request {
 	uint64_t offset;
 	uint64_t length; /* at least 1; cut at the end of the file */
 	uint64_t ahead;  /* windows to lease in addition, as far as there is room anyway */
-	bool in_turn;    /* nobody waits for a lease before this one */
+	bool in_turn;    /* nobody of this user waits for a lease before this one */
 };
 
 /* What it gets. Without a lease the offset is past the end of the file. */

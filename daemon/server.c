@@ -60,17 +60,18 @@ static void fail_late(struct server *server)
 	}
 }
 
-static void end_failed(struct server *server)
+/* Whether there were any. */
+static bool end_failed(struct server *server)
 {
 	struct peer *peer, *next;
 
 	if (!server->some_failed)
-		return;
+		return false;
 	server->some_failed = false;
 	DL_FOREACH_SAFE(server->peers, peer, next)
 		if (peer->failed)
 			peer_end(peer);
-	hello_prepare(server);
+	return true;
 }
 
 /* Goes on with peers whose users have come down. */
@@ -122,9 +123,11 @@ static bool does_somebody_wait(const struct server *server)
 
 void server_settle(struct server *server)
 {
+	bool some_ended = false;
+
 	registry_set_waits(&server->registry, does_somebody_wait(server));
 	do {
-		end_failed(server);
+		some_ended |= end_failed(server);
 		writers_let_in(&server->registry);
 		waiting_serve(server);
 	} while (server->some_failed);
@@ -135,6 +138,8 @@ void server_settle(struct server *server)
 
 	if (server->stopping)
 		return;
+	if (some_ended)
+		hello_prepare(server);
 	second_settle(server);
 	set_impatient(server, does_somebody_wait(server) || server->registry.recalled || server->registry.breaking || server->n_held);
 	if (server->registry.cut_short && waiting_is_any(server))
@@ -262,7 +267,6 @@ static void discard(struct server *server)
 {
 	errands_stop(&server->errands);
 	listener_close(&server->listener);
-	outfit_deinit(&server->spare);
 	pulse_free(server->pulse);
 	close_fdp(&server->pulse_fd);
 	close_fdp(&server->ear);

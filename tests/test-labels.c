@@ -63,7 +63,7 @@ static void check(const char *path, const char *name)
 	smmap_cursor_close(cursor);
 }
 
-/* Where all parts of a path are names, and none is a symbolic link, /proc need not be asked. */
+/* Where a path is absolute, all its parts are names, and none is a symbolic link, /proc need not be asked. */
 START_TEST(test_ways)
 {
 	static const struct {

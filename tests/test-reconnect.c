@@ -364,6 +364,29 @@ START_TEST(test_nobody_comes_to_an_orphan)
 }
 END_TEST
 
+/* A server that ends takes nothing back: what was stale for those who stand on it stays so. */
+START_TEST(test_stale_orphan)
+{
+	struct smmap_cursor *standing, *other;
+
+	start();
+	harness_make_file("file", 8 * WINDOW);
+	open_client(0, DEADLINE_MS);
+	standing = open_cursor("file");
+	other = open_cursor("file");
+	ck_assert_int_eq(stand_on(standing, 7), 0);
+	ck_assert_int_eq(truncate("file", WINDOW), 0);
+	/* The server hears of it with this. */
+	ck_assert_int_eq(stand_on(other, 0), 0);
+	harness_stop(&server);
+	await_server_missed();
+	ck_assert_int_eq(smmap_cursor_use(standing, 7 * WINDOW, 1), -ENOTCONN);
+	smmap_cursor_close(other);
+	smmap_cursor_close(standing);
+	smmap_client_close(client);
+}
+END_TEST
+
 /* Who waits for a server of a client that is closed has nothing to wait for. */
 START_TEST(test_closed_while_threads_wait)
 {
@@ -838,7 +861,7 @@ int main(void)
 	Suite *suite = suite_create("reconnect");
 
 	HARNESS_CASE(suite, "away", test_deadline, test_stopped_server, test_full_socket,
-		     test_nobody_comes_to_an_orphan);
+		     test_nobody_comes_to_an_orphan, test_stale_orphan);
 	HARNESS_CASE(suite, "threads", test_deadline_of_each_thread, test_nobody_else_waits, test_closed_while_threads_wait);
 	HARNESS_CASE(suite, "descriptors", test_two_descriptors, test_descriptor_to_poll, test_no_descriptors,
 		     test_forks_meanwhile, test_stats_meanwhile);

@@ -445,7 +445,7 @@ static int model_lease(int user, int file, const struct lease_request *request)
 	if (must_unmap && !fits_without(user, file, first, last, n_pages(false) + pages, n_maps(false) + maps))
 		return REGISTRY_NO_ROOM;
 	asked = last;
-	for (uint64_t n = min_u64(request->ahead, MOST_AHEAD - n_ahead()); n && !must_unmap && request->in_turn && 2 * last + 2 < files[file].pages; n--) {
+	for (uint64_t n = min_u64(request->ahead, MOST_AHEAD - n_ahead()); n && !must_unmap && request->in_turn && !pulse_waits(pulse) && 2 * last + 2 < files[file].pages; n--) {
 		int r = find_region(file, last + 1);
 
 		pages += window_pages(file, last + 1) - (r < 0 ? 0 : regions[r].pages);

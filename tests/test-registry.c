@@ -418,6 +418,20 @@ START_TEST(test_look_ahead)
 	ck_assert_uint_eq(grant.lease->length, WINDOW);
 	stop();
 
+	/* Nor for a user more than half of the quota; and none as long as somebody waits. */
+	start(20 * WINDOW, MANY, MANY);
+	registry.limits.quota.memory = 6 * WINDOW;
+	request.file = a = open_file(one, "a");
+	request.offset = 0;
+	ck_assert_int_eq(ask(one, &request), 0);
+	ck_assert_uint_eq(grant.lease->length, 4 * WINDOW);
+	unpin(one, grant.lease->ref);
+	ck_assert(release(one, grant.lease->ref));
+	pulse_set_waits(pulse, true);
+	ck_assert_int_eq(ask(one, &request), 0);
+	ck_assert_uint_eq(grant.lease->length, WINDOW);
+	stop();
+
 	/* Not past the end of the file; not over the maps; nor over what is on its way out. */
 	start(MANY * WINDOW, MANY, 4);
 	request.file = a = open_file(one, "a");

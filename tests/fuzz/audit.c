@@ -347,6 +347,7 @@ void audit(const struct registry *registry, bool grown)
 {
 	const struct account *account;
 	struct usage usage = {0};
+	uint64_t n_ahead = 0;
 
 	audit_files(registry, &usage);
 	audit_guards(registry);
@@ -360,6 +361,10 @@ void audit(const struct registry *registry, bool grown)
 	require(registry->usage.handles == usage.handles);
 	require(registry->usage.leases == usage.leases);
 	DL_FOREACH(registry->accounts, account)
+	{
 		audit_account(registry, account);
+		n_ahead += account->n_ahead;
+	}
+	require(registry->n_ahead == n_ahead);
 	audit_limits(registry, grown);
 }
