@@ -131,6 +131,9 @@ void server_settle(struct server *server)
 		writers_let_in(&server->registry);
 		waiting_serve(server);
 	} while (server->some_failed);
+	/* What it waited for it may have now. */
+	if (!does_somebody_wait(server))
+		registry_set_waits(&server->registry, false);
 
 	look_at_held(server);
 	ring_bells(server);
