@@ -13,6 +13,7 @@
 
 #include "client/smmap-client.h"
 
+#include <limits.h>
 #include <semaphore.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -103,7 +104,7 @@ void bench_unpin(void);
 
 /* A file of words, each a hash of its place, on the disk. */
 struct bench_file {
-	char path[64];
+	char path[PATH_MAX]; /* absolute */
 	uint64_t n_words;
 };
 

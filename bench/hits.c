@@ -250,7 +250,7 @@ static double run_python(const char *arguments)
 static double by_python(void *data)
 {
 	struct hits *hits = data;
-	char arguments[256];
+	char arguments[PATH_MAX + 64];
 	double figure;
 
 	snprintf(arguments, sizeof(arguments), "%s %" PRIu64 " places %" PRIu64, hits->file.path, hits->file.n_words * 8 / N_LEASES,

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 void bench_fail(const char *format, ...)
 {
@@ -103,7 +104,9 @@ void bench_file_make(struct bench_file *file, const char *name, uint64_t bytes)
 	static uint64_t block[MIB / 8];
 	_cleanup_(close_fdp) int fd = -1;
 
-	snprintf(file->path, sizeof(file->path), "%s", name);
+	if (!getcwd(file->path, sizeof(file->path)) || strlen(file->path) + strlen(name) + 2 > sizeof(file->path))
+		bench_fail("%s: no such path", name);
+	strcat(strcat(file->path, "/"), name);
 	file->n_words = bytes / 8;
 	fd = open(file->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
