@@ -137,7 +137,7 @@ static int make_room_and_map_lease(struct connection *connection, struct lease *
 /* Gives back a lease that nobody wants, or that could not be mapped. */
 static void return_lease(struct connection *connection, const struct slot_ref *ref)
 {
-	struct board_slot *slot = &connection->board.slots[ref->slot];
+	struct board_slot *slot = connection_slot(connection, ref->slot);
 	struct slot_list slots = {.n = 1, .refs = {*ref}};
 
 	board_unpin(slot, pulse_use(connection->pulse, &connection->last_use));

@@ -227,7 +227,7 @@ static bool find_with_lock(struct connection *connection, uint64_t file, uint64_
 	pthread_mutex_lock(&connection->lock);
 	lease = lease_table_find(&connection->leases, file, begin, end);
 	if (lease) {
-		slot = &connection->board.slots[lease->ref.slot];
+		slot = connection_slot(connection, lease->ref.slot);
 		pinned = board_pin(slot, lease->ref.generation, pulse_second(connection->pulse));
 		*place = (struct place){
 			.slot = lease->ref.slot,

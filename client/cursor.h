@@ -55,15 +55,16 @@ static inline void cursor_count_hit(struct smmap_cursor *cursor)
 ssize_t cursor_move(struct smmap_cursor *cursor, uint64_t offset, size_t size, int *fd);
 
 /*
- * Has it stand on a lease that is pinned for it, with the caller's reference. The number of bytes from @offset: at most @size, unless that is 0, and SSIZE_MAX.
+ * Has it stand on a lease that is pinned for it, with the caller's reference. The number of bytes from @offset: at most SSIZE_MAX, and at most
+ * @size, unless that is 0.
  */
 static inline ssize_t cursor_stand(struct smmap_cursor *cursor, struct connection *connection, const struct place *place, uint64_t offset,
 				   size_t size)
 {
-	uint64_t there = place->end - offset;
+	uint64_t there = min_u64(place->end - offset, SSIZE_MAX);
 
 	if (!size || size > there)
-		size = there < SSIZE_MAX ? (size_t)there : SSIZE_MAX;
+		size = (size_t)there;
 	cursor->connection = connection;
 	cursor->slot = place->slot;
 	cursor->head = (struct smmap_cursor_head){

@@ -290,7 +290,7 @@ int file_open(struct file **new, struct smmap_client *client, const char *path, 
 	if (r < 0)
 		return r;
 	file->path = path ? strdup(path) : NULL;
-	file->label = named ? strdup(path) : label_of(fd, path);
+	file->label = path && named ? strdup(path) : label_of(fd, path);
 	if (!file->label || (path && !file->path))
 		return -ENOMEM;
 

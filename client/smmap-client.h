@@ -186,10 +186,9 @@ int smmap_cursor_assign(struct smmap_cursor *cursor, const struct smmap_cursor *
 /*
  * Moves the cursor to @size bytes at @offset, which are then mapped in one piece at smmap_cursor_data(), also across windows.
  * Returns how many there are: @size, or fewer up to the end of the file; 0 at or past the end, and the cursor then stands
- * nowhere. With a @size of 0, as many as the lease has, which may be more than
- * a window: see smmap_cursor_advise(). The cursor lets go of where it stood first; on an error
- * it stands nowhere. A file that has grown is readable up to its new end. Inlined where the cursor stays inside of its lease;
- * (smmap_cursor_use)(...) calls the function.
+ * nowhere. With a @size of 0, as many as the lease has, which may be more than a window: see smmap_cursor_advise(). The cursor
+ * lets go of where it stood first; on an error it stands nowhere. A file that has grown is readable up to its new end. Inlined
+ * where the cursor stays inside of its lease; (smmap_cursor_use)(...) calls the function.
  *
  * Errors: -EINVAL if there is no file, or @offset, @size or their sum is past 2^63 - 1; -ESTALE; and those above.
  */

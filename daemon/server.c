@@ -123,7 +123,7 @@ static bool does_somebody_wait(const struct server *server)
 
 void server_settle(struct server *server)
 {
-	bool some_ended = false;
+	bool some_ended = false, waits;
 
 	registry_set_waits(&server->registry, does_somebody_wait(server));
 	do {
@@ -131,8 +131,9 @@ void server_settle(struct server *server)
 		writers_let_in(&server->registry);
 		waiting_serve(server);
 	} while (server->some_failed);
-	/* What it waited for it may have now. */
-	if (!does_somebody_wait(server))
+	/* Those who did may have now what they waited for. */
+	waits = does_somebody_wait(server);
+	if (!waits)
 		registry_set_waits(&server->registry, false);
 
 	look_at_held(server);
@@ -144,7 +145,7 @@ void server_settle(struct server *server)
 	if (some_ended)
 		hello_prepare(server);
 	second_settle(server);
-	set_impatient(server, does_somebody_wait(server) || server->registry.recalled || server->registry.breaking || server->n_held);
+	set_impatient(server, waits || server->registry.recalled || server->registry.breaking || server->n_held);
 	if (server->registry.cut_short && waiting_is_any(server))
 		uv_idle_start(&server->busy, on_busy);
 	if (may_accept(server) && !uv_is_active((uv_handle_t *)&server->accepting))

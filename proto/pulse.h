@@ -10,6 +10,8 @@
  * would cost more than all the rest of a hit.
  */
 
+#include "proto/util.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -75,8 +77,8 @@ static inline uint64_t pulse_instant(uint64_t epoch)
  */
 static inline uint64_t pulse_use(const struct pulse *pulse, _Atomic uint64_t *last)
 {
-	uint64_t after_last = atomic_load_explicit(last, memory_order_relaxed) + 1, instant = pulse_instant(pulse_epoch(pulse));
-	uint64_t use = instant > after_last ? instant : after_last;
+	uint64_t after_last = atomic_load_explicit(last, memory_order_relaxed) + 1;
+	uint64_t use = max_u64(pulse_instant(pulse_epoch(pulse)), after_last);
 
 	atomic_store_explicit(last, use, memory_order_relaxed);
 	return use;

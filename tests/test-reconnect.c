@@ -119,16 +119,29 @@ static void await_server_missed(void)
 
 /* ---- away ---- */
 
+/* A server, and a client of it with two cursors on a file of 8 windows. */
+static void start_two(struct smmap_cursor **one, struct smmap_cursor **other)
+{
+	start();
+	harness_make_file("file", 8 * WINDOW);
+	open_client(0, DEADLINE_MS);
+	*one = open_cursor("file");
+	*other = open_cursor("file");
+}
+
+static void close_two(struct smmap_cursor *one, struct smmap_cursor *other)
+{
+	smmap_cursor_close(one);
+	smmap_cursor_close(other);
+	smmap_client_close(client);
+}
+
 START_TEST(test_deadline)
 {
 	struct smmap_cursor *standing, *cursor, *other;
 	char bytes[10];
 
-	start();
-	harness_make_file("file", 8 * WINDOW);
-	open_client(0, DEADLINE_MS);
-	standing = open_cursor("file");
-	cursor = open_cursor("file");
+	start_two(&standing, &cursor);
 	ck_assert_int_eq(stand_on(standing, 0), 0);
 	ck_assert_int_eq(stand_on(cursor, 1), 0);
 	smmap_cursor_unuse(cursor);
@@ -153,9 +166,7 @@ START_TEST(test_deadline)
 	start();
 	ck_assert_int_eq(stand_on(cursor, 2), 0);
 	ck_assert_int_eq(stand_on(standing, 7), 0);
-	smmap_cursor_close(standing);
-	smmap_cursor_close(cursor);
-	smmap_client_close(client);
+	close_two(standing, cursor);
 	harness_stop(&server);
 }
 END_TEST
@@ -195,11 +206,7 @@ START_TEST(test_full_socket)
 	struct smmap_stats stats;
 	uint64_t began_ms;
 
-	start();
-	harness_make_file("file", 8 * WINDOW);
-	open_client(0, DEADLINE_MS);
-	cursor = open_cursor("file");
-	other = open_cursor("file");
+	start_two(&cursor, &other);
 	ck_assert_int_eq(kill(server.pid, SIGSTOP), 0);
 	while (channel_send(client->connection->socket, filler, sizeof(filler), NULL, 0) == 0)
 		;
@@ -209,9 +216,7 @@ START_TEST(test_full_socket)
 	ck_assert_int_eq(smmap_client_stats(client, &stats), -ENOTCONN);
 	ck_assert_int_eq(kill(server.pid, SIGCONT), 0);
 	ck_assert_int_eq(stand_on(cursor, 0), 0);
-	smmap_cursor_close(other);
-	smmap_cursor_close(cursor);
-	smmap_client_close(client);
+	close_two(cursor, other);
 
 	/* Nor does closing wait for it until the deadline. */
 	open_client(0, LONG_MS);
@@ -346,11 +351,7 @@ START_TEST(test_nobody_comes_to_an_orphan)
 {
 	struct smmap_cursor *standing, *other;
 
-	start();
-	harness_make_file("file", 8 * WINDOW);
-	open_client(0, DEADLINE_MS);
-	standing = open_cursor("file");
-	other = open_cursor("file");
+	start_two(&standing, &other);
 	ck_assert_int_eq(stand_on(other, 1), 0);
 	ck_assert_int_eq(stand_on(standing, 0), 0);
 	harness_kill(&server);
@@ -358,9 +359,7 @@ START_TEST(test_nobody_comes_to_an_orphan)
 	ck_assert_int_eq(stand_on(other, 1), 0);
 	ck_assert_int_eq(stand_on(other, 0), -ENOTCONN);
 	ck_assert_int_eq(stand_on(standing, 0), 0);
-	smmap_cursor_close(other);
-	smmap_cursor_close(standing);
-	smmap_client_close(client);
+	close_two(standing, other);
 }
 END_TEST
 
@@ -369,11 +368,7 @@ START_TEST(test_stale_orphan)
 {
 	struct smmap_cursor *standing, *other;
 
-	start();
-	harness_make_file("file", 8 * WINDOW);
-	open_client(0, DEADLINE_MS);
-	standing = open_cursor("file");
-	other = open_cursor("file");
+	start_two(&standing, &other);
 	ck_assert_int_eq(stand_on(standing, 7), 0);
 	ck_assert_int_eq(truncate("file", WINDOW), 0);
 	/* The server hears of it with this. */
@@ -381,9 +376,7 @@ START_TEST(test_stale_orphan)
 	harness_stop(&server);
 	await_server_missed();
 	ck_assert_int_eq(smmap_cursor_use(standing, 7 * WINDOW, 1), -ENOTCONN);
-	smmap_cursor_close(other);
-	smmap_cursor_close(standing);
-	smmap_client_close(client);
+	close_two(standing, other);
 }
 END_TEST
 

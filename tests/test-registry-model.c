@@ -403,7 +403,7 @@ static void touch(int file)
 /* What registry_lease() should have answered. */
 static int model_lease(int user, int file, const struct lease_request *request)
 {
-	uint64_t first, last, asked, pages = 0, maps = 0, revived_pages = 0, revived_maps = 0;
+	uint64_t first, last, asked, ahead, pages = 0, maps = 0, revived_pages = 0, revived_maps = 0;
 	bool must_unmap, awaits = false;
 
 	if (opened[user][file] != files[file].id) {
@@ -445,7 +445,8 @@ static int model_lease(int user, int file, const struct lease_request *request)
 	if (must_unmap && !fits_without(user, file, first, last, n_pages(false) + pages, n_maps(false) + maps))
 		return REGISTRY_NO_ROOM;
 	asked = last;
-	for (uint64_t n = min_u64(request->ahead, MOST_AHEAD - n_ahead()); n && !must_unmap && request->in_turn && !pulse_waits(pulse) && 2 * last + 2 < files[file].pages; n--) {
+	ahead = must_unmap || !request->in_turn || pulse_waits(pulse) ? 0 : min_u64(request->ahead, MOST_AHEAD - n_ahead());
+	for (uint64_t n = ahead; n && 2 * last + 2 < files[file].pages; n--) {
 		int r = find_region(file, last + 1);
 
 		pages += window_pages(file, last + 1) - (r < 0 ? 0 : regions[r].pages);
